@@ -1,0 +1,102 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Every floor is compiled alike: Swift 6, strict about memory, and a warning is an error.
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// Tests read fixtures with Foundation and so are not held to strict memory safety.
+let testSettings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let package = Package(
+    name: "sluice",
+    products: [.executable(name: "sluice", targets: ["sluice"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // Ground: module maps and one small C target.
+        .target(name: "CSys"),
+        .target(name: "CPrices", exclude: ["prices.json"]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+
+        // Floors 1 to 5: imports go down only.
+        .target(name: "Primitives", dependencies: ["CSys"], swiftSettings: settings),
+        .target(
+            name: "Wire", dependencies: ["Primitives", "CSys", "COpenSSL", "CZlib"],
+            swiftSettings: settings),
+        .target(name: "Translation", dependencies: ["Wire", "Primitives"], swiftSettings: settings),
+        .target(
+            name: "Gateway",
+            dependencies: ["Translation", "Wire", "Primitives", "CYaml", "CPrices"],
+            swiftSettings: settings),
+        .target(
+            name: "Runtime",
+            dependencies: [
+                "Gateway", "Translation", "Wire", "Primitives", "CSys", "COpenSSL", "CSQLite",
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "Simulator", dependencies: ["Runtime", "Translation", "Wire", "Primitives"],
+            swiftSettings: settings),
+
+        // Front door.
+        .executableTarget(
+            name: "sluice",
+            dependencies: [
+                "Simulator", "Runtime", "Gateway", "Wire", "Primitives",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: settings),
+
+        // Tests mirror the floors.
+        .target(
+            name: "TestSupport", dependencies: ["Wire", "Primitives"], path: "Tests/TestSupport",
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "PrimitivesTests", dependencies: ["Primitives", "TestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "WireTests", dependencies: ["Wire", "Primitives", "TestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "TranslationTests",
+            dependencies: ["Translation", "Wire", "Primitives", "TestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "GatewayTests",
+            dependencies: ["Gateway", "Translation", "Wire", "Primitives", "TestSupport"],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "RuntimeTests",
+            dependencies: [
+                "Runtime", "Gateway", "Translation", "Wire", "Primitives", "TestSupport",
+            ],
+            swiftSettings: testSettings),
+        .testTarget(
+            name: "SimulationTests",
+            dependencies: [
+                "Runtime", "Simulator", "Gateway", "Translation", "Wire", "Primitives",
+                "TestSupport",
+            ],
+            swiftSettings: testSettings),
+        .testTarget(name: "TidyTests", swiftSettings: testSettings),
+    ]
+)

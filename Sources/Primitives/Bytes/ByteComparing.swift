@@ -1,0 +1,67 @@
+/// Comparing and searching bytes from the wire.
+extension Span where Element == UInt8 {
+    /// Whether the bytes are exactly those of a literal.
+    public func equals(_ literal: StaticString) -> Bool {
+        guard count == literal.utf8CodeUnitCount else { return false }
+        return literal.withUTF8Buffer { text in
+            for index in indices where unsafe self[index] != text[index] { return false }
+            return true
+        }
+    }
+
+    /// Whether the bytes are those of a literal, ASCII letters compared without case.
+    /// The literal must be lower-case.
+    public func equalsIgnoringCase(_ lowercased: StaticString) -> Bool {
+        guard count == lowercased.utf8CodeUnitCount else { return false }
+        return lowercased.withUTF8Buffer { text in
+            for index in indices where unsafe self[index].asciiLowercased != text[index] {
+                return false
+            }
+            return true
+        }
+    }
+
+    /// Whether two spans hold the same bytes.
+    public func equals(_ other: Span<UInt8>) -> Bool {
+        guard count == other.count else { return false }
+        for index in indices where self[index] != other[index] { return false }
+        return true
+    }
+
+    /// Whether the bytes begin with a literal.
+    public func starts(with literal: StaticString) -> Bool {
+        guard count >= literal.utf8CodeUnitCount else { return false }
+        return extracting(0..<literal.utf8CodeUnitCount).equals(literal)
+    }
+
+    /// The index of the first `byte` at or after `start`; nil when there is none.
+    public func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
+        var index = start
+        while index < count {
+            if self[index] == byte { return index }
+            index += 1
+        }
+        return nil
+    }
+
+    /// A copy of the bytes.
+    public var array: [UInt8] {
+        var copy: [UInt8] = []
+        copy.reserveCapacity(count)
+        copy.append(span: self)
+        return copy
+    }
+
+    /// The bytes as text; invalid UTF-8 becomes U+FFFD.
+    public var text: String { String(decoding: array, as: UTF8.self) }
+}
+
+extension UInt8 {
+    /// The byte with `A` to `Z` turned into `a` to `z`.
+    public var asciiLowercased: UInt8 {
+        self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self
+    }
+
+    /// Whether the byte is an ASCII digit.
+    public var isASCIIDigit: Bool { self >= UInt8(ascii: "0") && self <= UInt8(ascii: "9") }
+}
