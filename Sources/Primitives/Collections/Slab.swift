@@ -82,7 +82,8 @@ public struct Handle: Hashable, Sendable {
         precondition(contains(handle))
         let index = Int(handle.index)
         isOccupied[index] = false
-        generations[index] &+= 1
+        // 31 bits, never 0: the top bit and generation 0 are free for other kinds of tokens.
+        generations[index] = generations[index] == 0x7fff_ffff ? 1 : generations[index] + 1
         free.append(handle.index)
         count -= 1
         return unsafe (slots + index).move()

@@ -1,0 +1,74 @@
+/// Every bound of the program in one place, each with its reason.
+public enum Limits {
+    // MARK: JSON
+
+    /// Containers within containers: deeper than any real request, shallow enough for every recursion.
+    public static let jsonDepth = 512
+    /// The longest JSON text: node offsets are 32 bits.
+    public static let jsonBytes = Int(Int32.max)
+
+    // MARK: Clients
+
+    /// Connections waiting to be accepted; the kernel caps it at net.core.somaxconn.
+    public static let listenBacklog = 4096
+    /// Requests that a client may have sent ahead while one is served; then we stop reading.
+    public static let pipelinedBytes = 64 << 10
+    /// A client gets this long for a whole head: slower ones hold a connection for nothing.
+    public static let requestHeadMilliseconds = 30_000
+    /// Between two reads of a request's body.
+    public static let requestBodyIdleMilliseconds = 60_000
+    /// A kept connection may be silent this long; above the 60 s of common load balancers.
+    public static let clientIdleMilliseconds = 75_000
+    /// A client that takes no byte for this long has gone.
+    public static let clientStallMilliseconds = 120_000
+    /// What a client may leave unread before we stop reading its backend.
+    public static let clientBacklogBytes = 256 << 10
+    /// A refused request's body up to this is read and dropped, so that its connection can be kept.
+    public static let discardedBodyBytes = 256 << 10
+    /// After a refusal with unread body we read on this long, so that the answer is not lost to a reset.
+    public static let lingerMilliseconds = 2_000
+    /// Memory set aside for a body at first: a Content-Length is only a promise.
+    public static let bodyReservationBytes = 1 << 20
+    /// The longest `x-request-id` that we take over from a client.
+    public static let requestIDBytes = 128
+
+    // MARK: Backends
+
+    /// The longest whole answer: 2,048 embeddings of 3,072 dimensions as text are about 80 MB.
+    public static let responseBodyBytes = 128 << 20
+    /// The part of an error answer that is kept.
+    public static let errorBodyBytes = 1 << 20
+    /// The longest SSE event: inline images and tool arguments come in one.
+    public static let eventBytes = 16 << 20
+    /// HTTP requests of one call that run side by side (embeddings, one input each).
+    public static let legsInFlight = 4
+    /// Calls that wait for a connection of a full pool, in each worker.
+    public static let poolWaiters = 1024
+    /// How long an answer that has been understood may take to end as HTTP before we close instead.
+    public static let releaseMilliseconds = 1_000
+    /// How long the addresses of a name are used by a worker before it asks again.
+    public static let addressLifetimeMilliseconds = 30_000
+    /// The least time that one address gets before the next one is tried.
+    public static let addressAttemptMilliseconds = 250
+
+    // MARK: Streams
+
+    /// A stream's head waits this long for the first event, so that an early failure has a status.
+    public static let headDelayMilliseconds = 10_000
+    /// Then a comment every so often keeps load balancers calm (most cut at 60 s).
+    public static let keepaliveMilliseconds = 15_000
+
+    // MARK: Metering
+
+    /// Bytes of text for one token where nothing better is known: the average of English prose.
+    public static let bytesPerTokenGuess = 4
+    /// Access-log text that may wait for a slow reader, over all workers.
+    public static let pendingLogBytes = 8 << 20
+
+    // MARK: Workers
+
+    /// One read: large enough for most requests, small enough to be fair between connections.
+    public static let readBytes = 64 << 10
+    /// After SIGTERM, what is under way has this long to finish.
+    public static let drainMilliseconds = 30_000
+}

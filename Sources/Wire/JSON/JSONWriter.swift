@@ -1,0 +1,177 @@
+import Primitives
+
+/// Writes JSON text into a byte array; commas come by themselves.
+public struct JSONWriter: Sendable {
+    /// What has been written.
+    public var bytes: [UInt8] = []
+    private var needsComma = false
+
+    /// An empty text.
+    public init() {}
+
+    /// An empty text in memory that is used again.
+    public init(reusing bytes: consuming [UInt8]) {
+        self.bytes = bytes
+        self.bytes.removeAll(keepingCapacity: true)
+    }
+
+    /// `{`
+    public mutating func beginObject() { open(UInt8(ascii: "{")) }
+
+    /// `}`
+    public mutating func endObject() { close(UInt8(ascii: "}")) }
+
+    /// `[`
+    public mutating func beginArray() { open(UInt8(ascii: "[")) }
+
+    /// `]`
+    public mutating func endArray() { close(UInt8(ascii: "]")) }
+
+    /// A key that needs no escapes.
+    public mutating func key(_ name: StaticString) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(name)
+        bytes.append(UInt8(ascii: "\""))
+        endKey()
+    }
+
+    /// A key with any text.
+    public mutating func key(bytes name: [UInt8]) {
+        separate()
+        appendQuoted(name.span)
+        endKey()
+    }
+
+    /// A key with any text.
+    public mutating func key(text name: String) { key(bytes: Array(name.utf8)) }
+
+    /// A string that needs no escapes.
+    public mutating func string(_ literal: StaticString) {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(literal)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// A string with any text.
+    public mutating func string(text: String) { string(bytes: Array(text.utf8)) }
+
+    /// A string with any UTF-8 text.
+    public mutating func string(bytes text: [UInt8]) { string(span: text.span) }
+
+    /// A string with any UTF-8 text.
+    public mutating func string(span text: Span<UInt8>) {
+        separate()
+        appendQuoted(text)
+    }
+
+    /// Begins a string that is written in pieces with `appendToString`.
+    public mutating func beginString() {
+        separate()
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// A piece of a string; pieces may be cut anywhere.
+    public mutating func appendToString(_ text: Span<UInt8>) { appendEscaped(text) }
+
+    /// Ends a string that was written in pieces.
+    public mutating func endString() { bytes.append(UInt8(ascii: "\"")) }
+
+    /// A whole number.
+    public mutating func integer(_ number: some BinaryInteger) {
+        separate()
+        bytes.append(decimal: number)
+    }
+
+    /// A number; NaN and infinities, which JSON has not, become `null`.
+    public mutating func double(_ number: Double) {
+        separate()
+        if number.isFinite {
+            bytes.append(utf8: number.description)
+        } else {
+            bytes.append("null")
+        }
+    }
+
+    /// `true` or `false`.
+    public mutating func bool(_ value: Bool) {
+        separate()
+        bytes.append(value ? "true" : "false")
+    }
+
+    /// `null`.
+    public mutating func null() {
+        separate()
+        bytes.append("null")
+    }
+
+    /// A value of another text, without its insignificant white space.
+    public mutating func value(_ value: JSONValue) {
+        separate()
+        value.appendCompact(to: &bytes)
+    }
+
+    /// A whole value that is JSON already.
+    public mutating func raw(_ json: [UInt8]) {
+        separate()
+        bytes.append(contentsOf: json)
+    }
+
+    private mutating func open(_ bracket: UInt8) {
+        separate()
+        bytes.append(bracket)
+        needsComma = false
+    }
+
+    private mutating func close(_ bracket: UInt8) {
+        bytes.append(bracket)
+        needsComma = true
+    }
+
+    private mutating func endKey() {
+        bytes.append(UInt8(ascii: ":"))
+        needsComma = false
+    }
+
+    private mutating func separate() {
+        if needsComma { bytes.append(UInt8(ascii: ",")) }
+        needsComma = true
+    }
+
+    private mutating func appendQuoted(_ text: Span<UInt8>) {
+        bytes.append(UInt8(ascii: "\""))
+        appendEscaped(text)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Escapes what RFC 8259 section 7 demands and nothing more: non-ASCII text stays as it is.
+    private mutating func appendEscaped(_ text: Span<UInt8>) {
+        var start = 0
+        for index in text.indices {
+            let byte = text[index]
+            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else {
+                continue
+            }
+            bytes.append(span: text.extracting(start..<index))
+            appendEscape(byte)
+            start = index + 1
+        }
+        bytes.append(span: text.extracting(start..<text.count))
+    }
+
+    private mutating func appendEscape(_ byte: UInt8) {
+        switch byte {
+        case UInt8(ascii: "\""): bytes.append("\\\"")
+        case UInt8(ascii: "\\"): bytes.append("\\\\")
+        case 0x0a: bytes.append("\\n")
+        case 0x0d: bytes.append("\\r")
+        case 0x09: bytes.append("\\t")
+        case 0x08: bytes.append("\\b")
+        case 0x0c: bytes.append("\\f")
+        default:
+            bytes.append("\\u00")
+            bytes.append(hexadecimal: CollectionOfOne(byte))
+        }
+    }
+}
