@@ -1,0 +1,142 @@
+import Primitives
+
+/// Reads the requests of one connection, one after another (RFC 9112), from bytes cut anywhere.
+public struct HTTP1RequestReader: ~Copyable {
+    private enum State {
+        case head(HeadScanner, emptyLines: Int)
+        case fixed(remaining: Int)
+        case chunked(ChunkedDecoder)
+        case ending
+        case finished
+        case failed(HTTPFailure)
+    }
+
+    /// What the bytes held next.
+    public enum Event: Equatable, Sendable {
+        /// Everything usable is used. What lies behind `position` is part of a head and must be
+        /// presented again, in front of new bytes.
+        case needsMore
+        /// `head` is complete.
+        case head
+        /// These bytes are body.
+        case body(Range<Int>)
+        /// The request is complete.
+        case end
+        /// The request is refused; nothing behind it can be understood.
+        case failed(HTTPFailure)
+    }
+
+    /// The head, valid from `.head` until `reset`.
+    public private(set) var head = RequestHead()
+    /// The trailers of a chunked body, valid at `.end`.
+    public private(set) var trailers = HeaderFields()
+
+    private let limits: HTTP1Limits
+    private var state = State.head(HeadScanner(), emptyLines: 0)
+
+    /// A reader for a new connection.
+    public init(limits: HTTP1Limits) { self.limits = limits }
+
+    /// Whether nothing of a request has been read.
+    public var isBetweenRequests: Bool {
+        if case .head = state { true } else { false }
+    }
+
+    /// The next event from `bytes[position...]`; `position` moves behind what was used.
+    public mutating func next(_ bytes: Span<UInt8>, position: inout Int) -> Event {
+        do throws(HTTPFailure) {
+            switch state {
+            case .head(let scanner, let emptyLines):
+                return try readHead(
+                    bytes, position: &position, scanner: scanner, emptyLines: emptyLines)
+            case .fixed(let remaining):
+                let count = min(remaining, bytes.count - position)
+                guard count > 0 else { return .needsMore }
+                let range = position..<position + count
+                position += count
+                state = count == remaining ? .ending : .fixed(remaining: remaining - count)
+                return .body(range)
+            case .chunked(var decoder):
+                let progress = try decoder.next(
+                    bytes, position: &position, limits: limits, trailers: &trailers)
+                state = .chunked(decoder)
+                switch progress {
+                case .needsMore: return .needsMore
+                case .body(let range): return .body(range)
+                case .finished:
+                    state = .finished
+                    return .end
+                }
+            case .ending:
+                state = .finished
+                return .end
+            case .finished: return .needsMore
+            case .failed(let failure): return .failed(failure)
+            }
+        } catch {
+            state = .failed(error)
+            return .failed(error)
+        }
+    }
+
+    /// Ready for the next request on the connection; call it after `.end`.
+    public mutating func reset() {
+        head.fields.removeAll()
+        trailers.removeAll()
+        state = .head(HeadScanner(), emptyLines: 0)
+    }
+
+    private mutating func readHead(
+        _ bytes: Span<UInt8>, position: inout Int, scanner: HeadScanner, emptyLines: Int
+    ) throws(HTTPFailure) -> Event {
+        var scanner = scanner
+        var emptyLines = emptyLines
+        while true {
+            switch scanner.scan(bytes, from: position) {
+            case .needsMore:
+                try checkPartialHead(bytes, from: position)
+                state = .head(scanner, emptyLines: emptyLines)
+                return .needsMore
+            case .bareLineEnd:
+                throw HTTPFailure(status: 400, reason: "A line does not end with CR LF.")
+            case .complete(let end):
+                if end == position + 2, emptyLines < limits.leadingEmptyLines {
+                    emptyLines += 1
+                    position = end
+                    scanner.reset()
+                    continue
+                }
+                guard end - position <= limits.headBytes else { throw Self.headTooLong }
+                let start = position
+                position = end
+                try RequestHeadParser(limits: limits).parse(bytes, start..<end - 2, into: &head)
+                beginBody()
+                return .head
+            }
+        }
+    }
+
+    private mutating func beginBody() {
+        switch head.framing {
+        case .none, .untilClose, .length(0): state = .ending
+        case .length(let length): state = .fixed(remaining: length)
+        case .chunked: state = .chunked(ChunkedDecoder())
+        }
+    }
+
+    /// A head that is too long is refused before it is complete.
+    private func checkPartialHead(
+        _ bytes: Span<UInt8>, from start: Int
+    ) throws(HTTPFailure) {
+        let count = bytes.count - start
+        if count > limits.targetBytes + 64,
+            bytes.firstIndex(of: 0x0d, from: start) == nil
+        {
+            throw RequestHeadParser.targetTooLong
+        }
+        if count > limits.headBytes { throw Self.headTooLong }
+    }
+
+    private static let headTooLong = HTTPFailure(
+        status: 431, reason: "The request's header is too long.")
+}

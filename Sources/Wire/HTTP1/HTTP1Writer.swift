@@ -1,0 +1,125 @@
+import Primitives
+
+/// Writes heads and body framing of HTTP/1 messages (RFC 9112).
+public enum HTTP1Writer {
+    /// Appends the head of a response, with the fields of framing and connection.
+    public static func responseHead(
+        status: Int, fields: borrowing HeaderFields, framing: BodyFraming, keepAlive: Bool,
+        version: HTTPVersion, into bytes: inout [UInt8]
+    ) {
+        bytes.append("HTTP/1.1 ")
+        bytes.append(decimal: status)
+        bytes.append(" ")
+        bytes.append(reasonPhrase(status))
+        bytes.append("\r\n")
+        append(fields, to: &bytes)
+        switch framing {
+        case .length(let length):
+            bytes.append("content-length: ")
+            bytes.append(decimal: length)
+            bytes.append("\r\n")
+        case .chunked: bytes.append("transfer-encoding: chunked\r\n")
+        case .none, .untilClose: break
+        }
+        if !keepAlive {
+            bytes.append("connection: close\r\n")
+        } else if version == .http10 {
+            bytes.append("connection: keep-alive\r\n")
+        }
+        bytes.append("\r\n")
+    }
+
+    /// Appends the head of a request.
+    public static func requestHead(
+        method: StaticString, path: [UInt8], host: [UInt8], fields: borrowing HeaderFields,
+        bodyLength: Int?, into bytes: inout [UInt8]
+    ) {
+        bytes.append(method)
+        bytes.append(" ")
+        bytes.append(contentsOf: path)
+        bytes.append(" HTTP/1.1\r\nhost: ")
+        bytes.append(contentsOf: host)
+        bytes.append("\r\n")
+        append(fields, to: &bytes)
+        if let bodyLength {
+            bytes.append("content-length: ")
+            bytes.append(decimal: bodyLength)
+            bytes.append("\r\n")
+        }
+        bytes.append("\r\n")
+    }
+
+    /// Appends one chunk; nothing for no bytes, since an empty chunk would end the body.
+    public static func chunk(_ body: Span<UInt8>, into bytes: inout [UInt8]) {
+        guard body.count > 0 else { return }
+        appendHexadecimal(body.count, to: &bytes)
+        bytes.append("\r\n")
+        bytes.append(span: body)
+        bytes.append("\r\n")
+    }
+
+    /// Appends the chunk that ends a body.
+    public static func lastChunk(into bytes: inout [UInt8]) { bytes.append("0\r\n\r\n") }
+
+    /// Appends `100 Continue`.
+    public static func continueLine(into bytes: inout [UInt8]) {
+        bytes.append("HTTP/1.1 100 Continue\r\n\r\n")
+    }
+
+    /// Appends `102 Processing`: no answer, but a client that has gone will say so.
+    public static func processingLine(into bytes: inout [UInt8]) {
+        bytes.append("HTTP/1.1 102 Processing\r\n\r\n")
+    }
+
+    /// The reason phrase of a status that we send.
+    public static func reasonPhrase(_ status: Int) -> StaticString {
+        switch status {
+        case 200: "OK"
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 408: "Request Timeout"
+        case 409: "Conflict"
+        case 411: "Length Required"
+        case 413: "Content Too Large"
+        case 414: "URI Too Long"
+        case 415: "Unsupported Media Type"
+        case 417: "Expectation Failed"
+        case 422: "Unprocessable Content"
+        case 429: "Too Many Requests"
+        case 431: "Request Header Fields Too Large"
+        case 500: "Internal Server Error"
+        case 501: "Not Implemented"
+        case 502: "Bad Gateway"
+        case 503: "Service Unavailable"
+        case 504: "Gateway Timeout"
+        case 505: "HTTP Version Not Supported"
+        case ..<300: "Success"
+        case 300..<400: "Redirection"
+        case 400..<500: "Client Error"
+        default: "Server Error"
+        }
+    }
+
+    private static func append(_ fields: borrowing HeaderFields, to bytes: inout [UInt8]) {
+        for index in 0..<fields.count {
+            bytes.append(span: fields.name(at: index))
+            bytes.append(": ")
+            bytes.append(span: fields.value(at: index))
+            bytes.append("\r\n")
+        }
+    }
+
+    private static func appendHexadecimal(_ number: Int, to bytes: inout [UInt8]) {
+        let start = bytes.count
+        var rest = number
+        repeat {
+            let digit = UInt8(rest & 15)
+            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            rest >>= 4
+        } while rest > 0
+        bytes[start...].reverse()
+    }
+}

@@ -1,0 +1,39 @@
+import Primitives
+
+/// Finds the empty line that ends a head, and remembers how far it has looked: a head that comes byte
+/// by byte costs no more than one that comes at once.
+struct HeadScanner {
+    enum Progress: Equatable {
+        /// The empty line has not come.
+        case needsMore
+        /// The head ends before this offset, its empty line included.
+        case complete(Int)
+        /// A line does not end with CRLF (RFC 9112 section 2.2: we accept no bare LF or CR).
+        case bareLineEnd
+    }
+
+    private var scanned = 0
+    private var lineStart = 0
+
+    /// Looks at a head that begins at `start`; earlier bytes of it must be there again.
+    mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> Progress {
+        while start + scanned < bytes.count {
+            let at = start + scanned
+            let byte = bytes[at]
+            scanned += 1
+            guard byte == 0x0a else {
+                if byte != 0x0d, at > start + lineStart, bytes[at - 1] == 0x0d {
+                    return .bareLineEnd
+                }
+                continue
+            }
+            guard at > start + lineStart, bytes[at - 1] == 0x0d else { return .bareLineEnd }
+            if at - 1 == start + lineStart { return .complete(at + 1) }
+            lineStart = scanned
+        }
+        return .needsMore
+    }
+
+    /// Ready for the next head.
+    mutating func reset() { self = HeadScanner() }
+}
