@@ -6,6 +6,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -18,6 +19,9 @@ static inline long openssl_set_mode(SSL_CTX *context, long mode) {
 }
 static inline long openssl_set_server_name(SSL *ssl, const char *name) {
     return SSL_set_tlsext_host_name(ssl, name);
+}
+static inline long openssl_add_chain_certificate(SSL_CTX *context, X509 *certificate) {
+    return SSL_CTX_add_extra_chain_cert(context, certificate);
 }
 static inline long openssl_bio_pending(BIO *bio) { return BIO_pending(bio); }
 static inline long openssl_bio_set_end_of_file(BIO *bio, long value) {

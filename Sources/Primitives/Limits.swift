@@ -11,6 +11,10 @@ public enum Limits {
 
     /// Connections waiting to be accepted; the kernel caps it at net.core.somaxconn.
     public static let listenBacklog = 4096
+    /// Connections taken in one turn of a loop: then those that are served have theirs.
+    public static let acceptsPerTurn = 64
+    /// When no descriptor is left, accepting rests this long.
+    public static let acceptPauseMilliseconds = 100
     /// Requests that a client may have sent ahead while one is served; then we stop reading.
     public static let pipelinedBytes = 64 << 10
     /// A client gets this long for a whole head: slower ones hold a connection for nothing.

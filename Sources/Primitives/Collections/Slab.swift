@@ -89,6 +89,12 @@ public struct Handle: Hashable, Sendable {
         return unsafe (slots + index).move()
     }
 
+    /// The handle of the occupant of a slot; nil when the slot is free.
+    public func handle(at index: Int) -> Handle? {
+        guard index >= 0, index < isOccupied.count, isOccupied[index] else { return nil }
+        return Handle(index: Int32(index), generation: generations[index])
+    }
+
     /// The handles of all occupants, in slot order.
     public var handles: [Handle] {
         isOccupied.indices.compactMap { index in

@@ -20,6 +20,8 @@ public struct TimerWheel: ~Copyable {
     private var heads = [Int32](repeating: TimerWheel.none, count: TimerWheel.slotCount)
     private var currentTick: UInt64
     private var armedCount = 0
+    /// No armed timer is due before this tick; too early costs one empty turn, too late never happens.
+    private var earliestTick = UInt64.max
 
     /// A wheel whose time begins at `now`.
     public init(now: Instant) { currentTick = now.nanoseconds / Self.tickNanoseconds }
@@ -41,6 +43,7 @@ public struct TimerWheel: ~Copyable {
         if heads[slot] != Self.none { entries[Int(heads[slot])].previous = Int32(index) }
         heads[slot] = Int32(index)
         armedCount += 1
+        earliestTick = min(earliestTick, tick)
     }
 
     /// Disarms timer `index`; nothing happens when it is not armed.
@@ -56,7 +59,7 @@ public struct TimerWheel: ~Copyable {
         let steps = min(target - currentTick, UInt64(Self.slotCount))
         let first = target - steps + 1
         currentTick = target
-        guard armedCount > 0 else { return }
+        guard armedCount > 0, earliestTick <= target else { return }
         for tick in first...target {
             var index = heads[Int(tick % UInt64(Self.slotCount))]
             while index != Self.none {
@@ -68,18 +71,22 @@ public struct TimerWheel: ~Copyable {
                 index = next
             }
         }
+        earliestTick = nextOccupiedTick()
     }
 
     /// When to call `advance` next: no later than the next tick that may hold a timer; nil when idle.
     public func nextWake() -> Instant? {
         guard armedCount > 0 else { return nil }
+        return Instant(nanoseconds: earliestTick * Self.tickNanoseconds)
+    }
+
+    private func nextOccupiedTick() -> UInt64 {
+        guard armedCount > 0 else { return .max }
         for offset in 1...UInt64(Self.slotCount) {
             let tick = currentTick + offset
-            if heads[Int(tick % UInt64(Self.slotCount))] != Self.none {
-                return Instant(nanoseconds: tick * Self.tickNanoseconds)
-            }
+            if heads[Int(tick % UInt64(Self.slotCount))] != Self.none { return tick }
         }
-        return nil
+        return .max
     }
 
     private mutating func unlink(_ index: Int) {

@@ -1,0 +1,61 @@
+import COpenSSL
+import CZlib
+import Primitives
+
+/// SHA-256 (FIPS 180-4).
+public enum SHA256 {
+    /// The 32 bytes of the digest.
+    public static func digest(_ bytes: Span<UInt8>) -> [UInt8] {
+        var digest = [UInt8](repeating: 0, count: 32)
+        unsafe bytes.withUnsafeBufferPointer { input in
+            unsafe digest.withUnsafeMutableBufferPointer { output in
+                _ = unsafe EVP_Digest(
+                    input.baseAddress, input.count, output.baseAddress, nil, EVP_sha256(), nil)
+            }
+        }
+        return digest
+    }
+
+    /// The digest in lower-case hexadecimal.
+    public static func hexadecimalDigest(_ bytes: Span<UInt8>) -> [UInt8] {
+        var text: [UInt8] = []
+        text.reserveCapacity(64)
+        text.append(hexadecimal: digest(bytes))
+        return text
+    }
+}
+
+/// HMAC with SHA-256 (RFC 2104).
+public enum HMACSHA256 {
+    /// The 32 bytes that authenticate `message` under `key`.
+    public static func authenticate(key: [UInt8], message: Span<UInt8>) -> [UInt8] {
+        var block = key.count > 64 ? SHA256.digest(key.span) : key
+        block.append(contentsOf: repeatElement(0, count: 64 - block.count))
+        var inner = block.map { $0 ^ 0x36 }
+        inner.append(span: message)
+        var outer = block.map { $0 ^ 0x5c }
+        outer.append(contentsOf: SHA256.digest(inner.span))
+        return SHA256.digest(outer.span)
+    }
+}
+
+/// CRC-32 as Ethernet and zlib compute it.
+public enum CRC32 {
+    /// The checksum of `bytes`, going on from `seed` (0 at the start).
+    public static func checksum(_ bytes: Span<UInt8>, seed: UInt32 = 0) -> UInt32 {
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+            UInt32(
+                truncatingIfNeeded: unsafe crc32_z(
+                    uLong(seed), buffer.baseAddress, buffer.count))
+        }
+    }
+}
+
+/// Random bytes that nobody can guess.
+public enum SecureRandom {
+    /// `count` bytes from the system's generator.
+    public static func bytes(count: Int) -> [UInt8] {
+        var generator = SystemRandomNumberGenerator()
+        return (0..<count).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+    }
+}
