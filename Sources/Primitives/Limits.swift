@@ -42,6 +42,8 @@ public enum Limits {
     public static let responseBodyBytes = 128 << 20
     /// The part of an error answer that is kept.
     public static let errorBodyBytes = 1 << 20
+    /// Of an error in plain text this much is told to the client.
+    public static let errorTextBytes = 4 << 10
     /// The longest SSE event: inline images and tool arguments come in one.
     public static let eventBytes = 16 << 20
     /// HTTP requests of one call that run side by side (embeddings, one input each).
@@ -66,6 +68,10 @@ public enum Limits {
 
     /// Bytes of text for one token where nothing better is known: the average of English prose.
     public static let bytesPerTokenGuess = 4
+    /// Users that a limit `by: user` keeps apart; beyond it the longest unused ones start afresh.
+    public static let userAccounts = 100_000
+    /// Models whose averages are learned.
+    public static let estimatedModels = 4_096
     /// Access-log text that may wait for a slow reader, over all workers.
     public static let pendingLogBytes = 8 << 20
 

@@ -57,6 +57,13 @@ public struct HeaderFields: Sendable {
         finish(nameStart: start) { $0.append(decimal: decimal) }
     }
 
+    /// Appends all fields of another list.
+    public mutating func append(contentsOf other: borrowing HeaderFields) {
+        for index in 0..<other.count {
+            append(name: other.name(at: index), value: other.value(at: index))
+        }
+    }
+
     /// Appends a configured field; the name is lower-cased.
     public mutating func append(name: String, value: [UInt8]) {
         append(name: Array(name.utf8).span, value: value.span)

@@ -1,7 +1,7 @@
 import Primitives
 
 /// Numbers as RFC 8259 section 6 writes them.
-enum JSONNumber {
+public enum JSONNumber {
     /// The offset behind the number that begins at `start`; nil when none does.
     static func end(_ bytes: Span<UInt8>, from start: Int) -> Int? {
         var at = start
@@ -27,7 +27,7 @@ enum JSONNumber {
     }
 
     /// The number as an integer when it is a whole one that fits (`1e2` and `1.0` are); else nil.
-    static func integer(_ bytes: Span<UInt8>) -> Int? {
+    public static func integer(_ bytes: Span<UInt8>) -> Int? {
         var mantissa = 0
         var isNegative = false
         var scale = 0

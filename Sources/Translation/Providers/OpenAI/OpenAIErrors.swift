@@ -1,0 +1,117 @@
+import Primitives
+import Wire
+
+/// Errors of OpenAI-shaped backends (rule E4): OpenAI's envelope, and vLLM's three shapes.
+enum OpenAIErrors {
+    /// The stream's body has ended, but not the answer.
+    static let incomplete = APIError(
+        status: 502, type: "server_error", code: "upstream_incomplete",
+        message: "the upstream stream ended before the response was complete", origin: .upstream)
+
+    /// The backend's answer makes no sense.
+    static func malformed(_ what: String) -> APIError {
+        var error = APIError(
+            status: 502, type: "server_error", code: "upstream_malformed",
+            message: "The backend \(what).", origin: .upstream)
+        error.isWorthAnotherTarget = true
+        return error
+    }
+
+    /// An error in the place of a chunk.
+    static func inStream(_ data: [UInt8], at range: Range<Int>) -> APIError {
+        let object = (try? JSONDocument(Array(data[range])))?.root
+        var error = APIError(
+            status: 502, type: object?["type"]?.string ?? "server_error",
+            code: object?["code"]?.string, param: object?["param"]?.string,
+            message: object?["message"]?.string ?? object?.string ?? "The backend failed.",
+            origin: .upstream)
+        // vLLM's `code` is the HTTP status it would have sent (vllm.md section 2.5).
+        if let status = object?["code"]?.int, (400..<600).contains(status) { error.status = status }
+        error.isWorthAnotherTarget = error.status >= 500 || error.status == 429
+        return error
+    }
+
+    /// An answer with an error status.
+    static func classify(_ answer: UpstreamAnswer, model: String) -> APIError {
+        let status = answer.head.status
+        let document = try? JSONDocument(answer.body)
+        var error = read(document?.root, answer)
+        if status == 401 || status == 403 && speaksOfKey(error.message) {
+            return credentialRefused
+        }
+        if status < 400 {
+            // A redirect, or a 2xx that holds an error: neither is an answer.
+            error.status = 502
+            error.verbatimBody = nil
+        }
+        if status == 404 { hideModels(&error, document?.root, model: model) }
+        error.isWorthAnotherTarget = [429, 500, 502, 503, 504].contains(status)
+        if status == 429 || status == 503 {
+            error.retryAfterSeconds = retryAfter(answer.head)
+            if status == 503, error.retryAfterSeconds == nil { error.retryAfterSeconds = 1 }
+        }
+        return error
+    }
+
+    private static let credentialRefused: APIError = {
+        var error = APIError(
+            status: 500, type: "server_error", code: "upstream_authentication_failed",
+            message: "The backend refused the gateway's credential.", origin: .gateway)
+        error.shouldRetry = false
+        error.blamesCredential = true
+        return error
+    }()
+
+    private static func read(_ root: JSONValue?, _ answer: UpstreamAnswer) -> APIError {
+        let status = answer.head.status
+        let fallbackType = status >= 500 ? "server_error" : "invalid_request_error"
+        let envelope = root?.present("error")
+        let source = envelope?.kind == .object ? envelope : root
+        let detail = source?["message"]?.string ?? root?["detail"]?.string ?? envelope?.string
+        let text = detail ?? plainText(answer) ?? "upstream returned status \(status)"
+        var error = APIError(
+            status: status, type: source?["type"]?.string ?? fallbackType,
+            code: source?["code"]?.string, param: source?["param"]?.string, message: text,
+            origin: .upstream)
+        if let envelope, isWhole(envelope) { error.verbatimBody = answer.body }
+        return error
+    }
+
+    /// All four members of OpenAI's envelope with their types: such a body is passed on as it is.
+    private static func isWhole(_ envelope: JSONValue) -> Bool {
+        guard envelope["message"]?.kind == .string, envelope["type"]?.kind == .string,
+            let param = envelope["param"], let code = envelope["code"]
+        else { return false }
+        return (param.isNull || param.kind == .string) && (code.isNull || code.kind == .string)
+    }
+
+    private static func plainText(_ answer: UpstreamAnswer) -> String? {
+        guard let index = answer.head.fields.index(of: "content-type"),
+            answer.head.fields.value(at: index).starts(with: "text/plain"), !answer.body.isEmpty
+        else { return nil }
+        return String(decoding: answer.body.prefix(Limits.errorTextBytes), as: UTF8.self)
+    }
+
+    private static func speaksOfKey(_ message: String) -> Bool {
+        let lower = Array(message.lowercased().utf8)
+        return lower.holds("key") || lower.holds("token") || lower.holds("credential")
+    }
+
+    /// vLLM lists the models it does serve, and answers unknown paths in a shape of its own.
+    private static func hideModels(_ error: inout APIError, _ root: JSONValue?, model: String) {
+        if root?["detail"]?.equals("Not Found") == true {
+            error.message = "The backend does not serve this endpoint for the model '\(model)'."
+            error.param = "model"
+        } else if error.type == "NotFoundError" {
+            error.message = "The backend does not serve the model '\(model)'."
+            error.code = "model_not_found"
+            error.verbatimBody = nil
+        }
+    }
+
+    /// `Retry-After` in seconds; dates are left out, since no backend of this kind sends them.
+    static func retryAfter(_ head: ResponseHead) -> Int? {
+        guard let value = head.fields.value(of: "retry-after") else { return nil }
+        return Int(String(decoding: value, as: UTF8.self)).flatMap { $0 >= 0 ? $0 : nil }
+    }
+}

@@ -1,0 +1,55 @@
+import Primitives
+import Wire
+
+/// Changes what must change in a client's body and keeps every other byte (rules F1 and F4).
+struct OpenAIRequestEditor {
+    let request: ClientRequest
+    let target: TargetOptions
+
+    func body() -> [UInt8] {
+        var editor = JSONEditor()
+        if let model = target.model, model != request.summary.model {
+            editor.replace(request.summary.modelRange, with: JSONText.string(model))
+        }
+        let asksForUsage = request.summary.isStreamed && !request.summary.wantsUsage
+        if asksForUsage || target.isLegacyDialect, let document = try? JSONDocument(request.body) {
+            if asksForUsage { askForUsage(document.root, &editor) }
+            if target.isLegacyDialect { speakLegacy(document.root, &editor) }
+        }
+        guard !editor.isEmpty else { return request.body }
+        let body = request.body
+        return editor.apply(to: body.span)
+    }
+
+    /// Without `include_usage` a stream would say nothing about its tokens.
+    private func askForUsage(_ root: JSONValue, _ editor: inout JSONEditor) {
+        guard let options = root["stream_options"] else {
+            return editor.insertMember(
+                [UInt8](#""stream_options":{"include_usage":true}"#), intoObjectAt: root.range,
+                isEmpty: false)
+        }
+        guard options.kind == .object else {
+            return editor.replace(options.range, with: [UInt8](#"{"include_usage":true}"#))
+        }
+        if let usage = options["include_usage"] {
+            editor.replace(usage.range, with: [UInt8]("true"))
+        } else {
+            editor.insertMember(
+                [UInt8](#""include_usage":true"#), intoObjectAt: options.range,
+                isEmpty: options.count == 0)
+        }
+    }
+
+    /// Older servers know neither `max_completion_tokens` nor the developer role.
+    private func speakLegacy(_ root: JSONValue, _ editor: inout JSONEditor) {
+        for (key, _) in root.members
+        where key.equals("max_completion_tokens") && root["max_tokens"] == nil {
+            editor.replace(key.range, with: [UInt8](#""max_tokens""#))
+        }
+        guard let messages = root["messages"] else { return }
+        for message in messages.elements {
+            guard let role = message["role"], role.equals("developer") else { continue }
+            editor.replace(role.range, with: [UInt8](#""system""#))
+        }
+    }
+}
