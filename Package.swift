@@ -60,7 +60,7 @@ let package = Package(
         .executableTarget(
             name: "sluice",
             dependencies: [
-                "Simulator", "Runtime", "Gateway", "Wire", "Primitives",
+                "Simulator", "Runtime", "Gateway", "Translation", "Wire", "Primitives",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],

@@ -20,4 +20,51 @@ public enum RFC3339 {
         bytes.append(UInt8(ascii: "Z"))
         return String(decoding: bytes, as: UTF8.self)
     }
+
+    /// The time that a text names: `2026-01-02`, `2026-01-02T03:04:05Z`, with a fraction or an offset;
+    /// nil for anything else.
+    public static func time(_ text: String) -> WallTime? {
+        let bytes = Array(text.utf8)
+        guard bytes.count >= 10, bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"),
+            let year = number(bytes[0..<4]), let month = number(bytes[5..<7]),
+            let day = number(bytes[8..<10]), (1...12).contains(month), (1...31).contains(day)
+        else { return nil }
+        let midnight = CivilDate.midnight(year: year, month: month, day: day)
+        if bytes.count == 10 { return midnight }
+        guard bytes.count >= 20, bytes[10] | 0x20 == UInt8(ascii: "t"),
+            bytes[13] == UInt8(ascii: ":"), bytes[16] == UInt8(ascii: ":"),
+            let hour = number(bytes[11..<13]), let minute = number(bytes[14..<16]),
+            let second = number(bytes[17..<19]), hour < 24, minute < 60, second < 61
+        else { return nil }
+        var milliseconds = ((hour * 60 + minute) * 60 + second) * 1000
+        var at = 19
+        if bytes[at] == UInt8(ascii: ".") {
+            let digits = bytes[(at + 1)...].prefix { $0.isASCIIDigit }
+            guard let first = digits.first else { return nil }
+            let padded = [first] + digits.dropFirst().prefix(2) + [0x30, 0x30]
+            milliseconds += number(padded[0..<3]) ?? 0
+            at += 1 + digits.count
+        }
+        guard let offset = offsetMinutes(bytes[at...]) else { return nil }
+        return WallTime(
+            milliseconds: midnight.milliseconds + Int64(milliseconds) - Int64(offset) * 60_000)
+    }
+
+    private static func offsetMinutes(_ text: ArraySlice<UInt8>) -> Int? {
+        if text.count == 1, let zulu = text.first, zulu | 0x20 == UInt8(ascii: "z") { return 0 }
+        guard text.count == 6, let sign = text.first,
+            sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-"),
+            let hours = number(text.dropFirst().prefix(2)), let minutes = number(text.suffix(2))
+        else { return nil }
+        return (hours * 60 + minutes) * (sign == UInt8(ascii: "-") ? -1 : 1)
+    }
+
+    private static func number(_ digits: ArraySlice<UInt8>) -> Int? {
+        var value = 0
+        for digit in digits {
+            guard digit.isASCIIDigit else { return nil }
+            value = value * 10 + Int(digit - UInt8(ascii: "0"))
+        }
+        return value
+    }
 }

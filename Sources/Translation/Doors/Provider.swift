@@ -198,6 +198,8 @@ public struct Provider: Sendable {
     public let telemetryName: String
     /// The endpoints it can serve.
     public let endpoints: [Endpoint]
+    /// Whether a stream's failure comes as an exception frame; else it is an error chunk.
+    public let framesExceptions: Bool
     /// Opens one attempt.
     public let open:
         @Sendable (_ request: ClientRequest, _ target: TargetOptions) throws(APIError) -> any BackendCall
@@ -210,7 +212,7 @@ public struct Provider: Sendable {
 
     /// A provider.
     public init(
-        kind: String, telemetryName: String, endpoints: [Endpoint],
+        kind: String, telemetryName: String, endpoints: [Endpoint], framesExceptions: Bool = false,
         open:
             @escaping @Sendable (ClientRequest, TargetOptions) throws(APIError) -> any BackendCall,
         authorize:
@@ -219,6 +221,7 @@ public struct Provider: Sendable {
         self.kind = kind
         self.telemetryName = telemetryName
         self.endpoints = endpoints
+        self.framesExceptions = framesExceptions
         self.open = open
         self.authorize = authorize
     }

@@ -1,0 +1,224 @@
+import Primitives
+public import Translation
+
+/// Reads gateway.yaml: strict, and with all mistakes at once (contract section 3).
+public struct ConfigurationReader {
+    /// What a file came to.
+    public struct Outcome: Sendable {
+        /// The configuration, when there is no error.
+        public let configuration: Configuration?
+        /// Errors and warnings, in the file's order.
+        public let problems: [ConfigurationProblem]
+    }
+
+    let folder: String
+    let kinds: [String]
+    let secrets: SecretResolver?
+    let problems = ProblemList()
+
+    /// A reader for a file in `folder`, with the known kinds of backends. With `secrets`, it is also
+    /// checked that each secret can be had.
+    public init(folder: String, providers: [Provider], secrets: SecretResolver?) {
+        self.folder = folder
+        kinds = providers.map(\.kind)
+        self.secrets = secrets
+    }
+
+    /// Reads the text of a file.
+    public func read(_ bytes: [UInt8]) -> Outcome {
+        var configuration = Configuration()
+        do throws(ConfigurationProblem) {
+            if let root = try YAMLReader.read(bytes),
+                let scope = ConfigurationScope(root, "the file", problems)
+            {
+                scope.allow(Self.sections, in: "the file")
+                read(scope, into: &configuration)
+            }
+        } catch {
+            problems.add(error)
+        }
+        let found = problems.problems.enumerated().sorted { left, right in
+            (left.element.line, left.element.column, left.offset)
+                < (right.element.line, right.element.column, right.offset)
+        }.map(\.element)
+        let isWrong = found.contains { $0.severity == .error }
+        return Outcome(configuration: isWrong ? nil : configuration, problems: found)
+    }
+
+    private static let sections = [
+        "listeners", "admin", "workers", "state", "backends", "routes", "tenants", "prices",
+        "limits", "log",
+    ]
+
+    private func read(_ scope: ConfigurationScope, into configuration: inout Configuration) {
+        configuration.listeners = ListenerReader(reader: self).read(scope)
+        configuration.admin = readAdmin(scope)
+        configuration.workers = readWorkers(scope)
+        configuration.stateDirectory =
+            scope.path("state", folder: folder) ?? FilePath.resolve("state", in: folder)
+        configuration.backends = BackendReader(reader: self).read(scope)
+        configuration.routes = RouteReader(
+            reader: self, backends: configuration.backends.map(\.name)
+        ).read(scope)
+        configuration.tenants = TenantReader(
+            reader: self, routes: configuration.routes.map { ModelPattern($0.model) },
+            isLoopback: configuration.listeners.allSatisfy { $0.address.isLoopback }
+        ).read(scope)
+        configuration.prices = readPrices(scope, routes: configuration.routes)
+        readLimits(scope, into: &configuration.limits)
+        readLog(scope, into: &configuration.log)
+    }
+
+    private func readAdmin(_ scope: ConfigurationScope) -> SocketName? {
+        guard scope["admin"] != nil else { return SocketName(host: "127.0.0.1", port: 9090) }
+        guard let admin = scope.scope("admin", allowing: ["address"]) else { return nil }
+        guard let node = admin.required("address", in: "\"admin\"") else { return nil }
+        return socketName(node, admin)
+    }
+
+    func socketName(_ node: YAMLNode, _ scope: ConfigurationScope) -> SocketName? {
+        guard let text = scope.text(node, "address") else { return nil }
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...])
+        else {
+            problems.add(
+                "\"address\" must be such as 127.0.0.1:8080 or \"[::]:8443\", not \"\(text)\"",
+                at: node)
+            return nil
+        }
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") {
+            host = String(host.dropFirst().dropLast())
+        } else if host.contains(":") {
+            problems.add("write an IPv6 address in brackets: \"[\(host)]:\(port)\"", at: node)
+            return nil
+        }
+        if host.isEmpty { host = "0.0.0.0" }
+        return SocketName(host: host, port: port)
+    }
+
+    private func readWorkers(_ scope: ConfigurationScope) -> Int? {
+        guard let node = scope["workers"], let text = scope.text(node, "workers"), text != "auto"
+        else { return nil }
+        guard let count = Int(text), (1...1024).contains(count) else {
+            problems.add("\"workers\" must be auto or a number from 1 to 1024", at: node)
+            return nil
+        }
+        return count
+    }
+
+    private func readPrices(
+        _ scope: ConfigurationScope, routes: [RouteConfiguration]
+    ) -> [PriceOverride] {
+        guard let node = scope["prices"],
+            let prices = ConfigurationScope(node, "\"prices\"", problems)
+        else { return [] }
+        let classes = [
+            "input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning",
+            "audio_input", "audio_output",
+        ]
+        return prices.entries.compactMap { name, key, value in
+            guard let figures = ConfigurationScope(value, "the price of \"\(name)\"", problems)
+            else { return nil }
+            figures.allow(classes, in: "the price of \"\(name)\"")
+            if !isReachable(ModelPattern(name), routes) {
+                problems.add("no route can reach the model \"\(name)\"", at: key)
+            }
+            var amounts: [String: Int64] = [:]
+            for name in classes {
+                amounts[name] = figures.quantity(
+                    name, "3.00 (US dollars per million tokens)",
+                    Quantities.picodollarsPerToken)
+            }
+            return PriceOverride(model: name, picodollarsPerToken: amounts)
+        }
+    }
+
+    /// A price is for the model that a backend gets: the target's, or what the route lets through.
+    private func isReachable(_ pattern: ModelPattern, _ routes: [RouteConfiguration]) -> Bool {
+        routes.contains { route in
+            route.targets.contains { target in
+                let names = [target.priceAs, target.options.model].compactMap { $0 }
+                return names.isEmpty
+                    ? pattern.overlaps(ModelPattern(route.model))
+                    : names.contains { pattern.matches($0) }
+            }
+        }
+    }
+
+    private func readLimits(_ scope: ConfigurationScope, into limits: inout GatewayLimits) {
+        let keys = ["request_body", "header_bytes", "concurrent_requests"]
+        guard let scope = scope.scope("limits", allowing: keys) else { return }
+        if let bytes = scope.quantity("request_body", "64MiB", Quantities.bytes) {
+            limits.requestBodyBytes = bytes
+        }
+        if let bytes = scope.quantity("header_bytes", "64KiB", Quantities.bytes) {
+            limits.headerBytes = bytes
+        }
+        if let count = scope.quantity("concurrent_requests", "10k", Quantities.count) {
+            limits.concurrentRequests = count
+        }
+    }
+
+    private func readLog(_ scope: ConfigurationScope, into log: inout LogConfiguration) {
+        guard let scope = scope.scope("log", allowing: ["level", "format", "access"]) else {
+            return
+        }
+        let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+        if let level = scope.choice("level", among: levels) { log.level = level }
+        if let format = scope.choice("format", among: ["json", "text"]) {
+            log.isJSON = format == "json"
+        }
+        if let access = scope.bool("access") { log.hasAccessLog = access }
+    }
+
+    /// Reports a secret that cannot be had, where it is asked for.
+    func check(_ source: SecretSource?, at node: YAMLNode?) {
+        guard let secrets, let source, let node else { return }
+        do throws(SecretResolver.Failure) {
+            _ = try secrets.resolve(source)
+        } catch {
+            problems.add(error.message, at: node)
+        }
+    }
+}
+
+/// Reads `listeners`.
+struct ListenerReader {
+    let reader: ConfigurationReader
+
+    func read(_ scope: ConfigurationScope) -> [ListenerConfiguration] {
+        guard scope["listeners"] != nil else {
+            return [
+                ListenerConfiguration(
+                    address: SocketName(host: "127.0.0.1", port: 8080), tls: nil)
+            ]
+        }
+        var seen: [SocketName] = []
+        return scope.list("listeners").compactMap { node in
+            guard let listener = ConfigurationScope(node, "a listener", reader.problems) else {
+                return nil
+            }
+            listener.allow(["address", "tls"], in: "a listener")
+            guard let place = listener.required("address", in: "a listener"),
+                let address = reader.socketName(place, listener)
+            else { return nil }
+            if seen.contains(address) {
+                reader.problems.add("this address is listened on twice", at: place)
+            }
+            seen.append(address)
+            return ListenerConfiguration(address: address, tls: readTLS(listener))
+        }
+    }
+
+    private func readTLS(_ scope: ConfigurationScope) -> ServerTLSConfiguration? {
+        guard let tls = scope.scope("tls", allowing: ["certificate", "key"]) else { return nil }
+        guard tls.required("certificate", in: "\"tls\"") != nil,
+            tls.required("key", in: "\"tls\"") != nil,
+            let certificate = tls.path("certificate", folder: reader.folder),
+            let key = tls.path("key", folder: reader.folder)
+        else { return nil }
+        reader.check(.file(certificate), at: tls["certificate"])
+        reader.check(.file(key), at: tls["key"])
+        return ServerTLSConfiguration(certificate: certificate, key: key)
+    }
+}

@@ -1,0 +1,100 @@
+import Primitives
+import Translation
+
+/// Reads `routes`.
+struct RouteReader {
+    private static let targetKeys = [
+        "backend", "model", "weight", "guardrail", "forward_metadata", "allow_s3",
+        "remote_images", "price_as", "profile", "input_type",
+    ]
+    private static let profileKeys = [
+        "family", "reasoning", "sampling", "exclusive_temp_top_p", "cache_points", "json_schema",
+        "named_tool_choice", "mixed_tool_result_turn",
+    ]
+
+    let reader: ConfigurationReader
+    let backends: [String]
+
+    func read(_ scope: ConfigurationScope) -> [RouteConfiguration] {
+        var seen: [String] = []
+        return scope.list("routes").compactMap { node in
+            guard let route = ConfigurationScope(node, "a route", reader.problems) else {
+                return nil
+            }
+            route.allow(["model", "targets", "policy"], in: "a route")
+            guard let place = route.required("model", in: "a route"),
+                let model = route.text(place, "model")
+            else { return nil }
+            if seen.contains(model) {
+                reader.problems.add("there are two routes for \"\(model)\"", at: place)
+            }
+            seen.append(model)
+            return read(route, model: model)
+        }
+    }
+
+    private func read(_ scope: ConfigurationScope, model: String) -> RouteConfiguration? {
+        let isStrict = scope.choice("policy", among: ["lenient", "strict"]) == "strict"
+        guard scope.required("targets", in: "the route \"\(model)\"") != nil else { return nil }
+        let nodes = scope.list("targets")
+        if nodes.isEmpty {
+            reader.problems.add("the route \"\(model)\" has no target", at: scope.node)
+        }
+        let targets = nodes.compactMap { node -> TargetConfiguration? in
+            guard let target = ConfigurationScope(node, "a target", reader.problems) else {
+                return nil
+            }
+            target.allow(Self.targetKeys, in: "a target")
+            return readTarget(target, isStrict: isStrict)
+        }
+        var route = RouteConfiguration(model: model, targets: targets)
+        route.isStrict = isStrict
+        return route
+    }
+
+    private func readTarget(
+        _ scope: ConfigurationScope, isStrict: Bool
+    ) -> TargetConfiguration? {
+        guard let place = scope.required("backend", in: "a target"),
+            let backend = scope.text(place, "backend")
+        else { return nil }
+        if !backends.contains(backend) {
+            let hint = DidYouMean.hint(backend, among: backends)
+            reader.problems.add("there is no backend \"\(backend)\"\(hint)", at: place)
+        }
+        var target = TargetConfiguration(backend: backend)
+        target.options.model = scope.text("model")
+        target.options.isStrict = isStrict
+        target.priceAs = scope.text("price_as")
+        target.weight =
+            scope.quantity("weight", "1 or more") { text in
+                Int(text).flatMap { (1...1_000_000).contains($0) ? $0 : nil }
+            } ?? 1
+        target.options.guardrail = readGuardrail(scope)
+        target.options.forwardsMetadata = scope.bool("forward_metadata") ?? false
+        target.options.allowsS3 = scope.bool("allow_s3") ?? false
+        target.fetchesRemoteImages =
+            scope.choice("remote_images", among: ["reject", "fetch"]) == "fetch"
+        if let type = scope.text("input_type") { target.options.embeddingInputType = type }
+        if let profile = scope.scope("profile", allowing: Self.profileKeys) {
+            for (name, _, value) in profile.entries {
+                target.options.profile[name] = profile.text(value, name)
+            }
+        }
+        return target
+    }
+
+    private func readGuardrail(_ scope: ConfigurationScope) -> TargetOptions.Guardrail? {
+        let keys = ["identifier", "version", "trace", "stream_processing_mode"]
+        guard let guardrail = scope.scope("guardrail", allowing: keys) else { return nil }
+        guard guardrail.required("identifier", in: "\"guardrail\"") != nil,
+            guardrail.required("version", in: "\"guardrail\"") != nil,
+            let identifier = guardrail.text("identifier"), let version = guardrail.text("version")
+        else { return nil }
+        return TargetOptions.Guardrail(
+            identifier: identifier, version: version,
+            trace: guardrail.choice("trace", among: ["enabled", "disabled", "enabled_full"]),
+            streamProcessingMode: guardrail.choice(
+                "stream_processing_mode", among: ["sync", "async"]))
+    }
+}

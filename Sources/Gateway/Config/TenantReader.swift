@@ -1,0 +1,123 @@
+import Primitives
+
+/// Reads `tenants`.
+struct TenantReader {
+    let reader: ConfigurationReader
+    let routes: [ModelPattern]
+    let isLoopback: Bool
+
+    func read(_ scope: ConfigurationScope) -> [TenantConfiguration] {
+        guard scope["tenants"] != nil else {
+            if !isLoopback {
+                reader.problems.add(
+                    "without \"tenants\" everyone may use the gateway: name tenants, or listen on "
+                        + "loopback addresses only", at: scope["listeners"] ?? scope.node)
+            }
+            return []
+        }
+        var seen: [String] = []
+        var digests: [[UInt8]] = []
+        return scope.list("tenants").compactMap { node in
+            guard let tenant = ConfigurationScope(node, "a tenant", reader.problems) else {
+                return nil
+            }
+            tenant.allow(["name", "keys", "models", "limits"], in: "a tenant")
+            guard let place = tenant.required("name", in: "a tenant"),
+                let name = tenant.text(place, "name")
+            else { return nil }
+            if seen.contains(name) {
+                reader.problems.add("there are two tenants \"\(name)\"", at: place)
+            }
+            seen.append(name)
+            var result = TenantConfiguration(name: name)
+            result.keys = tenant.list("keys").compactMap { readKey($0, &digests) }
+            result.models = readModels(tenant)
+            result.limits = tenant.list("limits").compactMap { readLimit($0) }
+            return result
+        }
+    }
+
+    private func readKey(_ node: YAMLNode, _ digests: inout [[UInt8]]) -> TenantConfiguration.Key? {
+        if let scope = ConfigurationScope(node, "a key", reader.problems), scope["sha256"] != nil {
+            scope.allow(["sha256"], in: "a key")
+            guard let text = scope.text("sha256"), let digest = Self.digest(text) else {
+                reader.problems.add("\"sha256\" must be 64 hexadecimal digits", at: node)
+                return nil
+            }
+            if digests.contains(digest) { reader.problems.add("this key stands twice", at: node) }
+            digests.append(digest)
+            return .digest(digest)
+        }
+        guard case .mapping = node.content,
+            let source = SecretReader.read(node, "key", folder: reader.folder, reader.problems)
+        else { return nil }
+        reader.check(source, at: node)
+        if case .value = source, !isLoopback {
+            reader.problems.add(
+                ConfigurationProblem(
+                    "a key stands in the file although a listener is not on loopback: use "
+                        + "{sha256: …} (sluice key makes one)", at: node, severity: .warning))
+        }
+        return .plain(source)
+    }
+
+    private static func digest(_ text: String) -> [UInt8]? {
+        let digits = text.utf8.compactMap(\.hexadecimalValue)
+        guard digits.count == 64, text.utf8.count == 64 else { return nil }
+        return stride(from: 0, to: 64, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
+    }
+
+    private func readModels(_ scope: ConfigurationScope) -> [String] {
+        scope.list("models").compactMap { node in
+            guard let model = scope.text(node, "models") else { return nil }
+            if !routes.contains(where: { $0.overlaps(ModelPattern(model)) }) {
+                reader.problems.add("no route can reach the model \"\(model)\"", at: node)
+            }
+            return model
+        }
+    }
+
+    private func readLimit(_ node: YAMLNode) -> LimitConfiguration? {
+        guard let scope = ConfigurationScope(node, "a limit", reader.problems) else { return nil }
+        let measures = LimitConfiguration.Measure.allCases
+        scope.allow(measures.map(\.rawValue) + ["per", "model", "by"], in: "a limit")
+        let present = measures.filter { scope[$0.rawValue] != nil }
+        guard present.count == 1, let measure = present.first else {
+            reader.problems.add(
+                "a limit must have exactly one of "
+                    + measures.map(\.rawValue).joined(separator: ", "), at: node)
+            return nil
+        }
+        let windows = LimitConfiguration.Window.allCases
+        guard scope.required("per", in: "a limit") != nil,
+            let per = scope.choice("per", among: windows.map(\.rawValue)),
+            let window = LimitConfiguration.Window(rawValue: per),
+            let amount = readAmount(scope, measure)
+        else { return nil }
+        var limit = LimitConfiguration(measure: measure, amount: amount, window: window)
+        limit.isByUser = scope.choice("by", among: ["user"]) != nil
+        if let place = scope["model"], let model = scope.text(place, "model") {
+            limit.model = model
+            if !routes.contains(where: { $0.overlaps(ModelPattern(model)) }) {
+                reader.problems.add("no route can reach the model \"\(model)\"", at: place)
+            }
+        }
+        return limit
+    }
+
+    private func readAmount(
+        _ scope: ConfigurationScope, _ measure: LimitConfiguration.Measure
+    ) -> Int64? {
+        let amount: Int64? =
+            measure == .usd
+            ? scope.quantity("usd", "25 or 0.50", Quantities.nanodollars)
+            : scope.quantity(measure.rawValue, "600, 100k or 2M") { text in
+                Quantities.count(text).map { Int64($0) }
+            }
+        guard let amount, amount > 0 else {
+            if amount != nil { reader.problems.add("a limit must be above 0", at: scope.node) }
+            return nil
+        }
+        return amount
+    }
+}

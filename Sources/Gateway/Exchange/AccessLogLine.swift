@@ -1,0 +1,53 @@
+import Primitives
+import Translation
+import Wire
+
+/// One request as one line of JSON. Text from clients is escaped as JSON strings and never more.
+enum AccessLogLine {
+    static func append(_ row: LedgerRow, to line: inout [UInt8]) {
+        var writer = JSONWriter()
+        writer.beginObject()
+        write("ts", RFC3339.text(WallTime(milliseconds: row.startedAtMilliseconds)), to: &writer)
+        write("id", row.id, to: &writer)
+        write("request_id", row.requestID, to: &writer)
+        write("tenant", row.tenant, to: &writer)
+        write("key_id", row.keyID, to: &writer)
+        write("endpoint", row.endpoint, to: &writer)
+        write("route", row.route, to: &writer)
+        write("backend", row.backend, to: &writer)
+        write("model", row.model, to: &writer)
+        write("upstream_model", row.upstreamModel, to: &writer)
+        writer.key("streamed")
+        writer.bool(row.isStreamed)
+        write("status", row.status, to: &writer)
+        if let code = row.errorCode { write("error_code", code, to: &writer) }
+        if let reason = row.finishReason { write("finish_reason", reason, to: &writer) }
+        write("attempts", row.attempts, to: &writer)
+        write("input_tokens", row.usage.input, to: &writer)
+        write("output_tokens", row.usage.output, to: &writer)
+        write("cache_read_tokens", row.usage.cacheRead, to: &writer)
+        write("cache_write_tokens", row.usage.cacheWrite, to: &writer)
+        write("reasoning_tokens", row.usage.reasoning, to: &writer)
+        write("usage_source", row.usageSource.rawValue, to: &writer)
+        writer.key("cost_nanousd")
+        if let cost = row.costNanodollars { writer.integer(cost) } else { writer.null() }
+        if let time = row.timeToFirstTokenMilliseconds { write("ttft_ms", time, to: &writer) }
+        write("duration_ms", row.durationMilliseconds, to: &writer)
+        write("overhead_us", row.overheadMicroseconds, to: &writer)
+        write("request_bytes", row.requestBytes, to: &writer)
+        write("response_bytes", row.responseBytes, to: &writer)
+        writer.endObject()
+        line.append(contentsOf: writer.bytes)
+        line.append(UInt8(ascii: "\n"))
+    }
+
+    private static func write(_ name: StaticString, _ text: String, to writer: inout JSONWriter) {
+        writer.key(name)
+        writer.string(text: text)
+    }
+
+    private static func write(_ name: StaticString, _ number: Int, to writer: inout JSONWriter) {
+        writer.key(name)
+        writer.integer(number)
+    }
+}

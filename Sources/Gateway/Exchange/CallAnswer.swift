@@ -1,0 +1,272 @@
+import Primitives
+import Translation
+import Wire
+
+/// What the client is told, and how a call ends.
+extension CallInProgress {
+    /// All legs of a whole call are in.
+    func finishWhole(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+        guard let attempt else { return }
+        noteFirstByte(context)
+        let answers = attempt.legs.map { UpstreamAnswer(head: $0.head, body: $0.body) }
+        do throws(APIError) {
+            let result = try attempt.call.finish(answers)
+            plan.metrics.attempt(
+                backend: plan.backends[attempt.backend].name, outcome: .success,
+                shard: context.shard)
+            let ending = CallEnding(
+                status: 200, error: nil,
+                usage: result.usage.map { .reported($0) } ?? .estimated(reservedUsage),
+                finishReason: result.finishReason, serviceTier: result.serviceTier)
+            var fields = result.fields
+            fields.append("content-type", "application/json")
+            if let cost = cost(of: ending) {
+                fields.append("x-sluice-cost-usd", MoneyText.dollars(nanodollars: cost))
+            }
+            answer(
+                status: 200, fields: fields, body: result.body, ending: ending, context: context,
+                orders: &orders)
+        } catch {
+            fail(error, .malformed, context: &context, orders: &orders)
+        }
+    }
+
+    /// Passes on what a streamed call has said since the last time.
+    func passOn(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+        guard let attempt else { return }
+        if attempt.output.hasBegun {
+            noteFirstByte(context)
+            if !isStreaming { sendStreamHead(context: context, orders: &orders) }
+        }
+        if isStreaming, !attempt.output.bytes.isEmpty {
+            responseBytes += attempt.output.bytes.count
+            if orders.body.isEmpty {
+                swap(&orders.body, &attempt.output.bytes)
+            } else {
+                orders.body.append(contentsOf: attempt.output.bytes)
+            }
+            attempt.output.bytes.removeAll(keepingCapacity: true)
+            clock.clientSilentSince = context.now
+        }
+        switch attempt.output.state {
+        case .open: break
+        case .finished: finishStream(attempt, context: context, orders: &orders)
+        case .failed(let error):
+            fail(
+                error, Self.outcome(of: error, provider: plan.backends[attempt.backend].provider),
+                context: &context, orders: &orders)
+        }
+    }
+
+    /// The head of a streamed answer goes out: from now on errors are events.
+    func sendStreamHead(context: ExchangeContext, orders: inout ExchangeOrders) {
+        stage = .streaming
+        var fields = attempt?.output.fields ?? HeaderFields()
+        fields.append("content-type", "text/event-stream; charset=utf-8")
+        fields.append("cache-control", "no-cache")
+        appendCommonFields(to: &fields, context: context)
+        orders.head = ExchangeOrders.Head(status: 200, fields: fields, framing: .chunked)
+        clock.clientSilentSince = context.now
+    }
+
+    private func finishStream(
+        _ attempt: UpstreamAttempt, context: ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        plan.metrics.attempt(
+            backend: plan.backends[attempt.backend].name, outcome: .success, shard: context.shard)
+        // The message may still have an empty chunk to come: read on, and keep the connection.
+        for leg in attempt.legs.indices where attempt.isActive(leg) {
+            orders.upstream.append(.release(leg: leg))
+        }
+        let output = attempt.output
+        orders.ending = .complete
+        settle(
+            CallEnding(
+                status: 200, error: nil,
+                usage: output.usage.map { .reported($0) } ?? .estimated(producedUsage),
+                finishReason: output.finishReason, serviceTier: output.serviceTier),
+            context: context, orders: &orders)
+    }
+
+    // MARK: - Failures
+
+    /// The attempt has failed: another target, a plain error, or an error event.
+    func fail(
+        _ error: APIError, _ outcome: AttemptOutcome, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard !isSettled, let attempt else { return }
+        plan.metrics.attempt(
+            backend: plan.backends[attempt.backend].name, outcome: outcome, shard: context.shard)
+        cancelLegs(orders: &orders)
+        guard !isStreaming, error.isWorthAnotherTarget else {
+            return end(with: error, context: context, orders: &orders)
+        }
+        tryNextTarget(afterError: error, context: &context, orders: &orders)
+    }
+
+    /// Ends the call with an error, in the form that is still possible.
+    func end(with error: APIError, context: ExchangeContext, orders: inout ExchangeOrders) {
+        let ending = CallEnding(
+            status: error.status, error: error, usage: usageAfterFailure,
+            finishReason: attempt?.output.finishReason, serviceTier: attempt?.output.serviceTier)
+        if isStreaming {
+            orders.body.append("data: ")
+            orders.body.append(
+                contentsOf: ErrorEnvelope.write(error, requestID: origin.requestID))
+            orders.body.append("\n\n")
+            orders.ending = .complete
+            return settle(ending, context: context, orders: &orders)
+        }
+        var fields = HeaderFields()
+        fields.append("content-type", "application/json")
+        ErrorEnvelope.appendFields(of: error, to: &fields)
+        answer(
+            status: error.status, fields: fields,
+            body: error.verbatimBody ?? ErrorEnvelope.write(error, requestID: origin.requestID),
+            ending: ending, context: context, orders: &orders)
+    }
+
+    /// A clock has run out.
+    func timeOut(
+        _ measure: CallClock.Measure, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard let attempt else { return }
+        let backend = plan.backends[attempt.backend]
+        let error = CallClock.timeout(measure, backend: backend.name, timeouts: backend.timeouts)
+        fail(error, .timeout, context: &context, orders: &orders)
+    }
+
+    /// The client has gone: stop the backend at once and bill what was produced.
+    func clientLeft(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+        guard !isSettled else { return }
+        if let attempt {
+            plan.metrics.attempt(
+                backend: plan.backends[attempt.backend].name, outcome: .cancelled,
+                shard: context.shard)
+        }
+        cancelLegs(orders: &orders)
+        let error = APIError(
+            status: 499, type: "invalid_request_error", code: "client_closed",
+            message: "The client closed the connection.")
+        settle(
+            CallEnding(
+                status: 499, error: error, usage: usageAfterFailure,
+                finishReason: attempt?.output.finishReason,
+                serviceTier: attempt?.output.serviceTier),
+            context: context, orders: &orders)
+    }
+
+    private func cancelLegs(orders: inout ExchangeOrders) {
+        guard let attempt else { return }
+        for leg in attempt.legs.indices where attempt.isActive(leg) {
+            attempt.legs[leg].phase = .done
+            orders.upstream.append(.cancel(leg: leg))
+        }
+    }
+
+    // MARK: - Heads
+
+    private func answer(
+        status: Int, fields: HeaderFields, body: [UInt8], ending: CallEnding,
+        context: ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        settle(ending, responseBytes: body.count, context: context, orders: &orders)
+        var fields = fields
+        appendCommonFields(to: &fields, context: context)
+        orders.head = ExchangeOrders.Head(
+            status: status, fields: fields, framing: .length(body.count))
+        orders.body.append(contentsOf: body)
+        orders.ending = .complete
+    }
+
+    private func appendCommonFields(to fields: inout HeaderFields, context: ExchangeContext) {
+        fields.append("x-request-id", origin.requestID)
+        if labels.backend >= 0 {
+            fields.append("x-sluice-backend", text: plan.backends[labels.backend].name)
+        }
+        fields.append("x-sluice-attempts", decimal: attemptCount)
+        if let dropped = attempt?.call.droppedParameters, !dropped.isEmpty {
+            fields.append("x-sluice-dropped-params", text: dropped.joined(separator: ", "))
+        }
+        plan.quota.standing(
+            tenant: labels.tenant, model: request.summary.model, user: request.summary.user,
+            now: context.now, wall: context.wall
+        ).append(to: &fields)
+    }
+
+    private func noteFirstByte(_ context: ExchangeContext) {
+        if firstByteAt == nil { firstByteAt = context.now }
+    }
+}
+
+// MARK: - Errors
+
+extension CallInProgress {
+    /// What a failed leg means for the client, and in the counters.
+    static func error(
+        for failure: UpstreamFailure, phase: UpstreamAttempt.Leg.Phase, backend: String
+    ) -> (APIError, AttemptOutcome) {
+        switch failure {
+        case .connect(let detail):
+            return (upstream("could not be reached: \(detail)", backend), .connectFailed)
+        case .tls(let detail):
+            return (upstream("could not be reached by TLS: \(detail)", backend), .connectFailed)
+        case .poolExhausted:
+            var error = APIError(
+                status: 503, type: "server_error", code: "overloaded",
+                message: "All connections to the backend '\(backend)' are busy "
+                    + "(connections.max); try again.",
+                origin: .gateway)
+            error.retryAfterSeconds = 1
+            error.isWorthAnotherTarget = true
+            return (error, .connectFailed)
+        case .closed:
+            let when = phase == .answering ? "in the middle of its answer" : "without an answer"
+            return (upstream("closed the connection \(when)", backend), .reset)
+        case .malformed(let detail):
+            return (malformed("sent no proper HTTP: \(detail)", backend), .malformed)
+        }
+    }
+
+    static func malformed(_ detail: String, _ backend: String) -> APIError {
+        var error = APIError(
+            status: 502, type: "server_error", code: "upstream_malformed",
+            message: "The backend '\(backend)' \(detail).", origin: .upstream)
+        error.isWorthAnotherTarget = true
+        return error
+    }
+
+    private static func upstream(_ detail: String, _ backend: String) -> APIError {
+        var error = APIError(
+            status: 502, type: "server_error", code: "upstream_error",
+            message: "The backend '\(backend)' \(detail).", origin: .upstream)
+        error.isWorthAnotherTarget = true
+        return error
+    }
+
+    static func noCredential(_ backend: String) -> APIError {
+        var error = APIError(
+            status: 500, type: "server_error", code: "upstream_authentication_failed",
+            message: "The gateway has no valid credential for the backend '\(backend)'.",
+            origin: .gateway)
+        error.shouldRetry = false
+        error.isWorthAnotherTarget = true
+        return error
+    }
+
+    static func endpointNotServed(_ request: ClientRequest) -> APIError {
+        .badRequest(
+            "unsupported_value", param: "model",
+            "The model '\(request.summary.model)' is not served at \(request.endpoint.path).")
+    }
+
+    /// The counter for a stream that a provider has declared failed.
+    static func outcome(of error: APIError, provider: Provider) -> AttemptOutcome {
+        switch error.code {
+        case "upstream_incomplete": .incomplete
+        case "upstream_malformed": .malformed
+        default: provider.framesExceptions ? .exceptionFrame : .errorChunk
+        }
+    }
+}

@@ -1,0 +1,258 @@
+import Primitives
+import Translation
+import Wire
+
+/// An admitted request: it holds a reservation, tries targets, and ends in `settle`, exactly once.
+///
+/// A class, so that the Exchange's state can carry it: one allocation for each admitted request.
+final class CallInProgress {
+    /// Where the answer is.
+    enum Stage {
+        /// Nothing has been said to the client: an error can still be plain, another target tried.
+        case silent
+        /// The head of a stream is out.
+        case streaming
+        /// Everything is said and settled.
+        case settled
+    }
+
+    let plan: Plan
+    let origin: RequestOrigin
+    let request: ClientRequest
+    let route: Int
+    let demand: Demand
+    var labels: CallLabels
+    var reservation: Reservation?
+    var clock: CallClock
+    var stage: Stage = .silent
+    var attempt: UpstreamAttempt?
+    var attemptCount = 0
+    var triedTargets: [Int] = []
+    var responseBytes = 0
+    var firstByteAt: Instant?
+    var waitingNanoseconds: UInt64 = 0
+    var waitingSince: Instant?
+
+    init(
+        plan: Plan, origin: RequestOrigin, request: ClientRequest, labels: CallLabels, route: Int,
+        demand: Demand, reservation: consuming Reservation
+    ) {
+        self.plan = plan
+        self.origin = origin
+        self.request = request
+        self.labels = labels
+        self.route = route
+        self.demand = demand
+        self.reservation = consume reservation
+        let backend = plan.routes[route].targets.first.map { plan.backends[$0.backend] }
+        clock = CallClock(
+            startedAt: origin.receivedAt,
+            totalMilliseconds: backend?.timeouts.totalMilliseconds
+                ?? BackendTimeouts().totalMilliseconds)
+        plan.metrics.requestsInFlight.add(1)
+    }
+
+    /// Whether the call has ended.
+    var isSettled: Bool { if case .settled = stage { true } else { false } }
+
+    /// Whether the head of a stream is out.
+    var isStreaming: Bool { if case .streaming = stage { true } else { false } }
+
+    /// When a clock of this call runs out next.
+    var nextDeadline: Instant? {
+        guard !isSettled else { return nil }
+        var next = clock.totalDeadline
+        if request.summary.isStreamed {
+            next = min(next, clock.keepaliveDue(hasSentHead: isStreaming))
+        }
+        if !clock.isPaused, let attempt,
+            let (deadline, _) = attempt.deadline(plan.backends[attempt.backend].timeouts)
+        {
+            next = min(next, deadline)
+        }
+        return next
+    }
+
+    /// Begins with the first target.
+    func start(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+        tryNextTarget(afterError: nil, context: &context, orders: &orders)
+    }
+
+    // MARK: - What the worker reports
+
+    func legConnected(
+        _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) -> UpstreamRequest? {
+        guard let attempt, attempt.isActive(leg) else { return nil }
+        let backend = plan.backends[attempt.backend]
+        guard let credential = backend.credential(context.wall) else {
+            fail(Self.noCredential(backend.name), .httpError, context: &context, orders: &orders)
+            return nil
+        }
+        var request = attempt.call.requests[leg]
+        request.path = backend.basePath + request.path
+        let signing = SigningContext(
+            host: backend.hostField, path: request.path, region: backend.region, now: context.wall)
+        backend.provider.authorize(&request, credential, signing)
+        request.fields.append(contentsOf: backend.headers)
+        attempt.enter(.sent, leg: leg, at: context.now)
+        attempt.legs[leg].isReused = isReused
+        if waitingSince == nil { waitingSince = context.now }
+        return request
+    }
+
+    func legAnswered(
+        _ leg: Int, head: ResponseHead, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard let attempt, attempt.isActive(leg) else { return }
+        attempt.enter(.answering, leg: leg, at: context.now)
+        attempt.legs[leg].head = head
+        guard request.summary.isStreamed, head.status < 300 else { return }
+        attempt.call.begin(head, into: &attempt.output)
+        passOn(context: &context, orders: &orders)
+    }
+
+    func legReceived(
+        _ leg: Int, _ bytes: Span<UInt8>, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard let attempt, attempt.isActive(leg) else { return }
+        attempt.enter(.answering, leg: leg, at: context.now)
+        let isSuccess = attempt.legs[leg].head.status < 300
+        if request.summary.isStreamed, isSuccess {
+            attempt.call.receive(bytes, into: &attempt.output)
+            return passOn(context: &context, orders: &orders)
+        }
+        let limit = isSuccess ? Limits.responseBodyBytes : Limits.errorBodyBytes
+        guard attempt.legs[leg].body.count + bytes.count <= limit else {
+            // Of an error only the beginning matters; an answer that is too long is no answer.
+            if isSuccess {
+                let error = Self.malformed(
+                    "sent more than \(limit) bytes", plan.backends[attempt.backend].name)
+                fail(error, .malformed, context: &context, orders: &orders)
+            }
+            return
+        }
+        attempt.legs[leg].body.append(span: bytes)
+    }
+
+    func legEnded(
+        _ leg: Int, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard let attempt, attempt.isActive(leg) else { return }
+        let status = attempt.legs[leg].head.status
+        if request.summary.isStreamed, status < 300 {
+            attempt.call.end(into: &attempt.output)
+            passOn(context: &context, orders: &orders)
+            return
+        }
+        attempt.legs[leg].phase = .done
+        guard status < 300 else {
+            let answer = UpstreamAnswer(
+                head: attempt.legs[leg].head, body: attempt.legs[leg].body)
+            let error = attempt.call.classify(answer)
+            if error.blamesCredential { plan.backends[attempt.backend].credentialWasRefused() }
+            return fail(error, .httpError, context: &context, orders: &orders)
+        }
+        startLegs(context: context, orders: &orders)
+        if attempt.legs.allSatisfy({ $0.phase == .done }) {
+            finishWhole(context: &context, orders: &orders)
+        }
+    }
+
+    func legFailed(
+        _ leg: Int, _ failure: UpstreamFailure, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard let attempt, attempt.isActive(leg) else { return }
+        let state = attempt.legs[leg]
+        let backend = plan.backends[attempt.backend].name
+        if case .closed = failure, state.phase == .sent, state.isReused, !state.hasRetriedStale {
+            // The backend closed a kept connection just as we used it: it has not seen the request
+            // (RFC 9112 section 9.3.1), so once more on a fresh one.
+            attempt.legs[leg].hasRetriedStale = true
+            attempt.enter(.connecting, leg: leg, at: context.now)
+            orders.upstream.append(
+                .connect(leg: leg, backend: attempt.backend, isFresh: true))
+            return
+        }
+        attempt.legs[leg].phase = .done
+        let (error, outcome) = Self.error(for: failure, phase: state.phase, backend: backend)
+        fail(error, outcome, context: &context, orders: &orders)
+    }
+
+    /// While the client is slow, the silence of a backend that nobody reads is not its fault.
+    func clientIsSlow(_ isSlow: Bool, now: Instant) {
+        clock.isPaused = isSlow
+        guard let attempt else { return }
+        for leg in attempt.legs.indices { attempt.legs[leg].since = now }
+    }
+
+    func timeAdvanced(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+        guard !isSettled else { return }
+        if context.now >= clock.totalDeadline {
+            return timeOut(.total, context: &context, orders: &orders)
+        }
+        if !clock.isPaused, let attempt {
+            let timeouts = plan.backends[attempt.backend].timeouts
+            if let (deadline, measure) = attempt.deadline(timeouts), context.now >= deadline {
+                return timeOut(measure, context: &context, orders: &orders)
+            }
+        }
+        guard request.summary.isStreamed,
+            context.now >= clock.keepaliveDue(hasSentHead: isStreaming)
+        else { return }
+        if isStreaming {
+            orders.body.append(": keepalive\n\n")
+            clock.clientSilentSince = context.now
+        } else {
+            sendStreamHead(context: context, orders: &orders)
+        }
+    }
+
+    // MARK: - Attempts
+
+    /// Opens an attempt at a target that has not been tried; without one the call ends in `error`.
+    func tryNextTarget(
+        afterError error: APIError?, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        let targets = plan.routes[route].targets
+        let usable = targets.map { target in
+            plan.backends[target.backend].provider.endpoints.contains(request.endpoint)
+        }
+        let excluded = targets.indices.filter { triedTargets.contains($0) || !usable[$0] }
+        guard
+            let index = TargetPicker.pick(
+                weights: targets.map(\.weight), excluding: excluded, random: &context.random)
+        else {
+            let last = error ?? Self.endpointNotServed(request)
+            return end(with: last, context: context, orders: &orders)
+        }
+        triedTargets.append(index)
+        attemptCount += 1
+        let target = targets[index]
+        labels.backend = target.backend
+        do throws(APIError) {
+            let backend = plan.backends[target.backend]
+            let call = try backend.provider.open(request, target.options)
+            attempt = UpstreamAttempt(
+                target: index, backend: target.backend, call: call, now: context.now)
+            startLegs(context: context, orders: &orders)
+        } catch {
+            attempt = nil
+            end(with: error, context: context, orders: &orders)
+        }
+    }
+
+    private func startLegs(context: ExchangeContext, orders: inout ExchangeOrders) {
+        guard let attempt else { return }
+        var active = attempt.legs.indices.count { attempt.isActive($0) }
+        for leg in attempt.legs.indices where attempt.legs[leg].phase == .waiting {
+            guard active < Limits.legsInFlight else { return }
+            active += 1
+            attempt.enter(.connecting, leg: leg, at: context.now)
+            orders.upstream.append(.connect(leg: leg, backend: attempt.backend, isFresh: false))
+        }
+    }
+}

@@ -1,0 +1,210 @@
+import Primitives
+import Translation
+import Wire
+
+/// How a call ended, for its bill.
+struct CallEnding {
+    /// How well the tokens are known.
+    enum Usage {
+        /// The backend said so.
+        case reported(TokenUsage)
+        /// Work was done, but the backend did not say how much.
+        case estimated(TokenUsage)
+        /// No work was done.
+        case none
+    }
+
+    /// What the client was told.
+    let status: Int
+    let error: APIError?
+    let usage: Usage
+    let finishReason: String?
+    let serviceTier: String?
+
+    /// The tokens, known or estimated; nil when no work was done.
+    var tokens: TokenUsage? {
+        switch usage {
+        case .reported(let tokens), .estimated(let tokens): tokens
+        case .none: nil
+        }
+    }
+}
+
+/// The one way out: the reservation is charged or given back, and one row is written.
+extension CallInProgress {
+    /// Settles the call. Must be called exactly once, before the answer's last byte is ordered.
+    func settle(
+        _ ending: CallEnding, responseBytes: Int = 0, context: ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        precondition(!isSettled)
+        stage = .settled
+        self.responseBytes += responseBytes
+        plan.metrics.requestsInFlight.add(-1)
+        let cost = cost(of: ending)
+        if let reservation = reservation.take() {
+            plan.quota.settle(
+                reservation, usage: ending.tokens ?? TokenUsage(),
+                costNanodollars: cost ?? 0, now: context.now, wall: context.wall)
+        }
+        if case .reported(let usage) = ending.usage {
+            plan.quota.estimator.learn(
+                model: request.summary.model, bytes: request.body.count, usage: usage)
+        }
+        if cost == nil {
+            plan.metrics.unknownPrice(
+                backend: backendName, route: plan.routes[route].name, shard: context.shard)
+        }
+        let row = ledgerRow(ending, cost: cost, context: context)
+        record(ending, row: row, context: context)
+        if plan.hasAccessLog { AccessLogLine.append(row, to: &orders.logLine) }
+        orders.row = row
+    }
+
+    /// What the call costs in nano-dollars: 0 when no work was done, nil when the price is unknown.
+    func cost(of ending: CallEnding) -> Int64? {
+        guard let tokens = ending.tokens else { return 0 }
+        return price?.cost(of: tokens, serviceTier: ending.serviceTier)
+    }
+
+    /// The reservation's own figures, for work of which nothing is known.
+    var reservedUsage: TokenUsage {
+        TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
+    }
+
+    /// The best guess at what a broken-off stream has used: the estimated prompt and the text so far.
+    var producedUsage: TokenUsage {
+        let produced = attempt?.output.outputBytes ?? 0
+        return TokenUsage(
+            input: demand.inputTokens,
+            output: (produced + Limits.bytesPerTokenGuess - 1) / Limits.bytesPerTokenGuess)
+    }
+
+    /// What to bill when the call did not end well.
+    var usageAfterFailure: CallEnding.Usage {
+        guard let attempt else { return .none }
+        if let usage = attempt.output.usage { return .reported(usage) }
+        guard attempt.hasSent else { return .none }
+        if request.summary.isStreamed {
+            return attempt.output.hasBegun ? .estimated(producedUsage) : .none
+        }
+        return attempt.hasSuccess ? .estimated(reservedUsage) : .none
+    }
+
+    private var price: Price? {
+        guard let attempt else { return nil }
+        let target = plan.routes[route].targets[attempt.target]
+        return target.price(
+            for: upstreamModel, kind: plan.backends[attempt.backend].provider.kind,
+            in: plan.prices)
+    }
+
+    private var upstreamModel: String {
+        guard let attempt else { return "" }
+        return plan.routes[route].targets[attempt.target].upstreamModel(for: request.summary.model)
+    }
+
+    private var backendName: String {
+        labels.backend >= 0 ? plan.backends[labels.backend].name : ""
+    }
+
+    private func ledgerRow(
+        _ ending: CallEnding, cost: Int64?, context: ExchangeContext
+    ) -> LedgerRow {
+        var row = LedgerRow()
+        row.id = String(decoding: origin.id, as: UTF8.self)
+        row.requestID = String(decoding: origin.requestID, as: UTF8.self)
+        row.startedAtMilliseconds = origin.startedAt.milliseconds
+        row.tenant = plan.tenants[labels.tenant].name
+        row.keyID = labels.keyID
+        row.user = request.summary.user
+        row.endpoint = request.endpoint.name
+        row.route = plan.routes[route].name
+        row.backend = backendName
+        row.model = request.summary.model
+        row.upstreamModel = upstreamModel
+        row.isStreamed = request.summary.isStreamed
+        row.status = ending.status
+        row.errorCode = ending.error.map { $0.code ?? $0.type }
+        row.finishReason = ending.finishReason
+        row.attempts = attemptCount
+        row.usage = ending.tokens ?? TokenUsage()
+        switch ending.usage {
+        case .reported: row.usageSource = .upstream
+        case .estimated: row.usageSource = .estimated
+        case .none: row.usageSource = .none
+        }
+        row.costNanodollars = cost
+        row.priceID = price?.id
+        row.timeToFirstTokenMilliseconds = firstByteAt.map {
+            $0.milliseconds(since: origin.receivedAt)
+        }
+        row.durationMilliseconds = context.now.milliseconds(since: origin.receivedAt)
+        row.overheadMicroseconds = Int(clamping: overheadNanoseconds(context) / 1000)
+        row.requestBytes = request.body.count
+        row.responseBytes = responseBytes
+        return row
+    }
+
+    /// Time in us: everything but the time from a sent request to its answer's end.
+    private func overheadNanoseconds(_ context: ExchangeContext) -> UInt64 {
+        let total = context.now.nanoseconds(since: origin.receivedAt)
+        let waiting = waitingSince.map { context.now.nanoseconds(since: $0) } ?? 0
+        return total > waiting ? total - waiting : 0
+    }
+
+    private func record(_ ending: CallEnding, row: LedgerRow, context: ExchangeContext) {
+        let provider = labels.backend >= 0 ? plan.backends[labels.backend].provider : nil
+        var outcome = RequestOutcome(
+            labels: RequestLabels(
+                tenant: row.tenant, route: row.route, backend: row.backend,
+                provider: provider?.telemetryName ?? "", operation: request.endpoint.operation,
+                upstreamModel: plan.routes[route].isGlob ? "" : row.upstreamModel),
+            status: ending.status)
+        outcome.errorType = row.errorCode
+        outcome.usage = ending.tokens
+        outcome.costNanodollars = row.costNanodollars
+        outcome.durationNanoseconds = context.now.nanoseconds(since: origin.receivedAt)
+        outcome.timeToFirstTokenNanoseconds =
+            request.summary.isStreamed
+            ? firstByteAt.map { $0.nanoseconds(since: origin.receivedAt) } : nil
+        outcome.overheadNanoseconds = overheadNanoseconds(context)
+        plan.metrics.record(outcome, shard: context.shard)
+    }
+}
+
+/// The record of a request that was answered without any backend: counted and logged, not billed.
+struct LocalAnswerRecord {
+    let plan: Plan
+    let origin: RequestOrigin
+    let labels: CallLabels
+    let status: Int
+    let error: APIError?
+    let responseBytes: Int
+
+    func record(context: ExchangeContext, orders: inout ExchangeOrders) {
+        var row = LedgerRow()
+        row.id = String(decoding: origin.id, as: UTF8.self)
+        row.requestID = String(decoding: origin.requestID, as: UTF8.self)
+        row.startedAtMilliseconds = origin.startedAt.milliseconds
+        row.tenant = labels.tenant >= 0 ? plan.tenants[labels.tenant].name : ""
+        row.keyID = labels.keyID
+        row.endpoint = labels.endpoint?.name ?? ""
+        row.route = labels.route >= 0 ? plan.routes[labels.route].name : ""
+        row.model = labels.model
+        row.status = status
+        row.errorCode = error.map { $0.code ?? $0.type }
+        row.durationMilliseconds = context.now.milliseconds(since: origin.receivedAt)
+        row.responseBytes = responseBytes
+        var outcome = RequestOutcome(
+            labels: RequestLabels(
+                tenant: row.tenant, route: row.route, backend: "", provider: "",
+                operation: labels.endpoint?.operation ?? "", upstreamModel: ""),
+            status: status)
+        outcome.errorType = row.errorCode
+        outcome.durationNanoseconds = context.now.nanoseconds(since: origin.receivedAt)
+        outcome.overheadNanoseconds = outcome.durationNanoseconds
+        plan.metrics.record(outcome, shard: context.shard)
+        if plan.hasAccessLog { AccessLogLine.append(row, to: &orders.logLine) }
+    }
+}

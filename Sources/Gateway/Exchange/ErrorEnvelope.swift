@@ -1,0 +1,42 @@
+import Primitives
+public import Translation
+public import Wire
+
+/// OpenAI's error object, all four members present (rule E1).
+public enum ErrorEnvelope {
+    /// The envelope as JSON; the message ends with the request id when there is one.
+    public static func write(_ error: APIError, requestID: [UInt8]) -> [UInt8] {
+        var message = Array(error.message.utf8)
+        if !requestID.isEmpty {
+            message.append(contentsOf: [UInt8](" (request id: "))
+            message.append(contentsOf: requestID)
+            message.append(UInt8(ascii: ")"))
+        }
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.key("error")
+        writer.beginObject()
+        writer.key("message")
+        writer.string(bytes: message)
+        writer.key("type")
+        writer.string(text: error.type)
+        writer.key("param")
+        if let param = error.param { writer.string(text: param) } else { writer.null() }
+        writer.key("code")
+        if let code = error.code { writer.string(text: code) } else { writer.null() }
+        writer.endObject()
+        writer.endObject()
+        return writer.bytes
+    }
+
+    /// The header fields that tell an SDK whether and when to try again.
+    public static func appendFields(of error: APIError, to fields: inout HeaderFields) {
+        if let seconds = error.retryAfterSeconds { fields.append("retry-after", decimal: seconds) }
+        if let milliseconds = error.retryAfterMilliseconds {
+            fields.append("retry-after-ms", decimal: milliseconds)
+        }
+        if let shouldRetry = error.shouldRetry {
+            fields.append("x-should-retry", shouldRetry ? "true" : "false")
+        }
+    }
+}

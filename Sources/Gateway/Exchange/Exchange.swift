@@ -1,0 +1,288 @@
+public import Primitives
+public import Translation
+public import Wire
+
+/// One request from its head to its settled end: the product in one machine.
+///
+/// Pure: events in, `ExchangeOrders` out. The Worker owns it, carries out the orders and reports back.
+/// Every request that was admitted passes through `CallInProgress.settle` exactly once.
+public struct Exchange: ~Copyable {
+    private enum State {
+        case readingBody([UInt8], tenant: Int, keyID: String, Endpoint)
+        case refusing(APIError, allow: StaticString?, discarded: Int)
+        case calling(CallInProgress)
+        case finished
+    }
+
+    /// What the Worker must do with the request's body after its head.
+    public enum BodyPlan: Equatable, Sendable {
+        /// Hand it over with `bodyArrived` and `bodyEnded`.
+        case read
+        /// The answer is in the orders already; the body is not wanted.
+        case ignore
+    }
+
+    private let plan: Plan
+    private let origin: RequestOrigin
+    private var state: State
+
+    /// An exchange for a request whose head has just arrived; orders may hold an early answer.
+    public init(
+        head: borrowing RequestHead, plan: Plan, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        self.plan = plan
+        origin = RequestOrigin(head: head, context: &context)
+        state = .finished
+        switch RequestGate(plan: plan).decide(head) {
+        case .read(let endpoint, let tenant, let keyID):
+            var body: [UInt8] = []
+            if case .length(let length) = head.framing {
+                body.reserveCapacity(min(length, Limits.bodyReservationBytes))
+            }
+            state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
+        case .models(let name, let tenant):
+            answerModels(named: name, tenant: tenant, context: context, orders: &orders)
+        case .refuse(let error, let allow):
+            if Self.isWorthDiscarding(head) {
+                state = .refusing(error, allow: allow, discarded: 0)
+            } else {
+                refuse(error, allow: allow, context: context, orders: &orders)
+            }
+        }
+    }
+
+    /// What to do with the body.
+    public var bodyPlan: BodyPlan {
+        switch state {
+        case .readingBody, .refusing: .read
+        case .calling, .finished: .ignore
+        }
+    }
+
+    /// Whether the answer has been ordered to its end.
+    public var isFinished: Bool {
+        if case .finished = state { true } else { false }
+    }
+
+    /// More of the request's body.
+    public mutating func bodyArrived(
+        _ bytes: Span<UInt8>, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        switch state {
+        case .readingBody(var body, let tenant, let keyID, let endpoint):
+            state = .finished
+            guard body.count + bytes.count <= plan.limits.requestBodyBytes else {
+                let error = RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
+                return refuse(error, context: context, orders: &orders)
+            }
+            body.append(span: bytes)
+            state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
+        case .refusing(let error, let allow, let discarded):
+            if discarded + bytes.count > Limits.discardedBodyBytes {
+                refuse(error, allow: allow, context: context, orders: &orders)
+            } else {
+                state = .refusing(error, allow: allow, discarded: discarded + bytes.count)
+            }
+        case .calling, .finished: break
+        }
+    }
+
+    /// The request is complete.
+    public mutating func bodyEnded(
+        context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        switch state {
+        case .readingBody(let body, let tenant, let keyID, let endpoint):
+            state = .finished
+            let admission = RequestAdmission(
+                plan: plan, origin: origin, endpoint: endpoint, tenant: tenant, keyID: keyID)
+            do throws(RefusedRequest) {
+                let call = try admission.admit(body, context: &context)
+                state = .calling(call)
+                call.start(context: &context, orders: &orders)
+                finishIfSettled()
+            } catch {
+                refuse(
+                    error.error, labels: error.labels, rateLimits: error.standing,
+                    context: context, orders: &orders)
+            }
+        case .refusing(let error, let allow, _):
+            refuse(error, allow: allow, context: context, orders: &orders)
+        case .calling, .finished: break
+        }
+    }
+
+    /// The request could not be read: it is not HTTP as RFC 9112 wants it, or it came too slowly.
+    public mutating func requestFailed(
+        _ failure: HTTPFailure, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard bodyPlan == .read else { return }
+        refuse(Self.error(for: failure), context: context, orders: &orders)
+    }
+
+    /// The client has gone.
+    public mutating func clientLeft(
+        context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        if case .calling(let call) = state {
+            call.clientLeft(context: &context, orders: &orders)
+        }
+        state = .finished
+    }
+
+    /// What a leg is to send over the connection it got; nil when the request has ended otherwise.
+    public mutating func legConnected(
+        _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) -> UpstreamRequest? {
+        guard case .calling(let call) = state else { return nil }
+        let request = call.legConnected(
+            leg, isReused: isReused, context: &context, orders: &orders)
+        finishIfSettled()
+        return request
+    }
+
+    /// The head of a leg's answer.
+    public mutating func legAnswered(
+        _ leg: Int, head: borrowing ResponseHead, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.legAnswered(leg, head: copy head, context: &context, orders: &orders)
+        finishIfSettled()
+    }
+
+    /// More of the body of a leg's answer.
+    public mutating func legReceived(
+        _ leg: Int, _ bytes: Span<UInt8>, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.legReceived(leg, bytes, context: &context, orders: &orders)
+        finishIfSettled()
+    }
+
+    /// A leg's answer is complete as HTTP.
+    public mutating func legEnded(
+        _ leg: Int, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.legEnded(leg, context: &context, orders: &orders)
+        finishIfSettled()
+    }
+
+    /// A leg came to nothing.
+    public mutating func legFailed(
+        _ leg: Int, _ failure: UpstreamFailure, context: inout ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.legFailed(leg, failure, context: &context, orders: &orders)
+        finishIfSettled()
+    }
+
+    /// Whether the client takes the answer more slowly than it comes: the backend is not to blame then.
+    public mutating func clientIsSlow(_ isSlow: Bool, context: inout ExchangeContext) {
+        guard case .calling(let call) = state else { return }
+        call.clientIsSlow(isSlow, now: context.now)
+    }
+
+    /// Time has reached `nextDeadline`, or passed it.
+    public mutating func timeAdvanced(
+        context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.timeAdvanced(context: &context, orders: &orders)
+        finishIfSettled()
+    }
+
+    /// When `timeAdvanced` must be called at the latest; nil while no clock runs here.
+    public var nextDeadline: Instant? {
+        guard case .calling(let call) = state else { return nil }
+        return call.nextDeadline
+    }
+
+    private mutating func finishIfSettled() {
+        if case .calling(let call) = state, call.isSettled { state = .finished }
+    }
+
+    /// The error for a request that the HTTP reader refused (contract section 4).
+    public static func error(for failure: HTTPFailure) -> APIError {
+        let code =
+            switch failure.status {
+            case 405: "method_not_allowed"
+            case 408: "request_timeout"
+            case 411: "length_required"
+            case 413: "request_too_large"
+            case 414: "uri_too_long"
+            case 431: "request_header_fields_too_large"
+            case 501: "not_implemented"
+            case 505: "http_version_not_supported"
+            default: "invalid_request"
+            }
+        return APIError(
+            status: failure.status, type: "invalid_request_error", code: code,
+            message: failure.reason)
+    }
+
+    /// A refused request's body is read and thrown away when that is cheaper than a new connection.
+    private static func isWorthDiscarding(_ head: borrowing RequestHead) -> Bool {
+        guard !head.expectsContinue else { return false }
+        switch head.framing {
+        case .none, .untilClose: return false
+        case .length(let length): return length <= Limits.discardedBodyBytes
+        case .chunked: return true
+        }
+    }
+}
+
+// MARK: - Answers that need no backend
+
+extension Exchange {
+    private mutating func answerModels(
+        named name: [UInt8]?, tenant: Int, context: ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        let list = ModelList(plan: plan, tenant: tenant)
+        guard let name else {
+            return answer(status: 200, body: list.all(), context: context, orders: &orders)
+        }
+        let text = String(decoding: name, as: UTF8.self)
+        guard let body = list.one(text) else {
+            return refuse(ModelList.notFound(text), context: context, orders: &orders)
+        }
+        answer(status: 200, body: body, context: context, orders: &orders)
+    }
+
+    private mutating func refuse(
+        _ error: APIError, allow: StaticString? = nil,
+        labels: CallLabels = CallLabels(), rateLimits: RateLimitStanding? = nil,
+        context: ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        var fields = HeaderFields()
+        if let allow { fields.append("allow", allow) }
+        rateLimits?.append(to: &fields)
+        ErrorEnvelope.appendFields(of: error, to: &fields)
+        answer(
+            status: error.status, body: ErrorEnvelope.write(error, requestID: origin.requestID),
+            fields: fields, error: error, labels: labels, context: context, orders: &orders)
+    }
+
+    private mutating func answer(
+        status: Int, body: [UInt8], fields: HeaderFields = HeaderFields(), error: APIError? = nil,
+        labels: CallLabels = CallLabels(), context: ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        state = .finished
+        var fields = fields
+        fields.append("content-type", "application/json")
+        fields.append("x-request-id", origin.requestID)
+        orders.head = ExchangeOrders.Head(
+            status: status, fields: fields, framing: .length(body.count))
+        orders.body.append(contentsOf: body)
+        orders.ending = .complete
+        LocalAnswerRecord(
+            plan: plan, origin: origin, labels: labels, status: status, error: error,
+            responseBytes: body.count
+        ).record(context: context, orders: &orders)
+    }
+}

@@ -1,0 +1,124 @@
+public import Primitives
+import Translation
+public import Wire
+
+/// What an Exchange wants done, filled by its methods and carried out by the Worker at once.
+/// One value is reused for all exchanges of a worker.
+public struct ExchangeOrders {
+    /// The head of the answer.
+    public struct Head: Sendable {
+        /// The status.
+        public var status: Int
+        /// The fields, without those of framing and connection.
+        public var fields: HeaderFields
+        /// How long the body is: `length` or `chunked`.
+        public var framing: BodyFraming
+
+        /// A head.
+        public init(status: Int, fields: HeaderFields, framing: BodyFraming) {
+            self.status = status
+            self.fields = fields
+            self.framing = framing
+        }
+    }
+
+    /// What becomes of the answer after `body`.
+    public enum Ending: Sendable, Equatable {
+        /// More follows.
+        case open
+        /// The answer is complete.
+        case complete
+    }
+
+    /// What is to happen upstream.
+    public enum Upstream: Sendable, Equatable {
+        /// Get a connection to a backend for a leg; `isFresh` forbids one from the pool.
+        case connect(leg: Int, backend: Int, isFresh: Bool)
+        /// The leg's answer is not wanted any more: close its connection, or forget the wait for one.
+        case cancel(leg: Int)
+        /// The answer has been understood to its end: read on to the end of the message, then reuse.
+        case release(leg: Int)
+    }
+
+    /// The head, when it is to go out now, before `body`.
+    public var head: Head?
+    /// More of the answer's body, not framed yet.
+    public var body: [UInt8] = []
+    /// What becomes of the answer after `body`.
+    public var ending: Ending = .open
+    /// What is to happen upstream, in order.
+    public var upstream: [Upstream] = []
+    /// The ledger row of a request that has settled; to be recorded before the answer's last byte.
+    public var row: LedgerRow?
+    /// A line of the access log, newline included.
+    public var logLine: [UInt8] = []
+
+    /// No orders.
+    public init() {}
+
+    /// Forgets all orders and keeps the memory.
+    public mutating func reset() {
+        head = nil
+        body.removeAll(keepingCapacity: true)
+        ending = .open
+        upstream.removeAll(keepingCapacity: true)
+        row = nil
+        logLine.removeAll(keepingCapacity: true)
+    }
+}
+
+/// What an Exchange may look at and use while one of its methods runs; owned by the Worker.
+public struct ExchangeContext {
+    /// The monotonic time of this turn.
+    public var now: Instant
+    /// The civil time of this turn.
+    public var wall: WallTime
+    /// The worker's shard of the counters.
+    public let shard: Int
+    /// The worker's memory for JSON.
+    public var tape = JSONTape()
+    /// For weighted choices and jitter.
+    public var random: SeededGenerator
+    /// Whether the gateway is draining: answers then say `connection: close`.
+    public var isDraining = false
+
+    private let idPrefix: UInt64
+    private var idCounter: UInt32 = 0
+
+    /// A context for one worker; `seed` comes from the kernel and makes request ids unique.
+    public init(shard: Int, seed: UInt64, now: Instant, wall: WallTime) {
+        self.shard = shard
+        self.now = now
+        self.wall = wall
+        idPrefix = seed
+        random = SeededGenerator(seed: seed ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    /// Our own id of a request: 24 hexadecimal digits, unique across workers and restarts.
+    mutating func makeID() -> [UInt8] {
+        idCounter &+= 1
+        var id: [UInt8] = []
+        id.reserveCapacity(24)
+        for shift in stride(from: 56, through: 0, by: -8) {
+            id.append(hexadecimal: CollectionOfOne(UInt8(truncatingIfNeeded: idPrefix >> shift)))
+        }
+        for shift in stride(from: 24, through: 0, by: -8) {
+            id.append(hexadecimal: CollectionOfOne(UInt8(truncatingIfNeeded: idCounter >> shift)))
+        }
+        return id
+    }
+}
+
+/// Why an upstream leg came to nothing.
+public enum UpstreamFailure: Error, Sendable, Equatable {
+    /// No address of the name, or no address answered; the text says what was tried.
+    case connect(String)
+    /// The handshake failed, such as a certificate that does not verify.
+    case tls(String)
+    /// The pool is full and nobody gave a connection back in time.
+    case poolExhausted
+    /// The connection broke or ended before the answer was complete.
+    case closed
+    /// The answer is not HTTP.
+    case malformed(String)
+}

@@ -1,0 +1,114 @@
+import Primitives
+import Translation
+import Wire
+
+/// A request that was turned away before it was admitted, with what its answer and log line need.
+struct RefusedRequest: Error {
+    let error: APIError
+    let labels: CallLabels
+    var standing: RateLimitStanding?
+}
+
+/// From a whole request to an admitted call: what does it ask, may it, and does it fit the limits?
+struct RequestAdmission {
+    let plan: Plan
+    let origin: RequestOrigin
+    let endpoint: Endpoint
+    let tenant: Int
+    let keyID: String
+
+    /// Reads, routes and reserves.
+    /// - Throws: what to tell the client; nothing stays reserved then.
+    func admit(
+        _ body: [UInt8], context: inout ExchangeContext
+    ) throws(RefusedRequest) -> CallInProgress {
+        var labels = CallLabels(tenant: tenant, keyID: keyID, endpoint: endpoint)
+        let summary: RequestSummary
+        do throws(APIError) {
+            summary = try RequestSummaryReader.read(
+                body.span, tape: &context.tape, endpoint: endpoint)
+        } catch {
+            throw RefusedRequest(error: error, labels: labels)
+        }
+        labels.model = summary.model
+        guard let route = plan.route(for: summary.model) else {
+            throw RefusedRequest(error: ModelList.notFound(summary.model), labels: labels)
+        }
+        labels.route = route
+        guard plan.isAllowed(summary.model, tenant: tenant) else {
+            throw RefusedRequest(error: Self.notAllowed(summary.model), labels: labels)
+        }
+        guard plan.metrics.requestsInFlight.value < plan.limits.concurrentRequests else {
+            throw RefusedRequest(error: Self.overloaded, labels: labels)
+        }
+        let demand = estimate(summary, body: body, route: route)
+        switch plan.quota.reserve(demand, now: context.now, wall: context.wall) {
+        case .admitted(let reservation):
+            let request = ClientRequest(
+                endpoint: endpoint, body: body, summary: summary, uniqueID: origin.id,
+                createdSeconds: origin.startedAt.seconds, forwardedFields: origin.forwardedFields)
+            return CallInProgress(
+                plan: plan, origin: origin, request: request, labels: labels, route: route,
+                demand: demand, reservation: reservation)
+        case .refused(let refusal):
+            plan.metrics.limitRejection(
+                tenant: plan.tenants[tenant].name, limit: refusal.name, shard: context.shard)
+            throw RefusedRequest(
+                error: refusal.error(), labels: labels,
+                standing: plan.quota.standing(
+                    tenant: tenant, model: summary.model, user: summary.user, now: context.now,
+                    wall: context.wall))
+        }
+    }
+
+    /// What the request will probably use (design D6): no tokenizer, but what this model's requests
+    /// really took; the output is the client's own bound where it gave one.
+    private func estimate(_ summary: RequestSummary, body: [UInt8], route: Int) -> Demand {
+        let estimator = plan.quota.estimator
+        let input = estimator.inputTokens(bytes: body.count, model: summary.model)
+        let single =
+            endpoint == .embeddings
+            ? 0 : summary.maximumOutputTokens ?? estimator.outputTokens(model: summary.model)
+        let (output, overflow) = single.multipliedReportingOverflow(by: summary.candidates)
+        var usage = TokenUsage()
+        usage.input = input
+        usage.output = overflow ? Int(Int32.max) : min(max(output, 0), Int(Int32.max))
+        let target = plan.routes[route].targets.first
+        let price = target.flatMap { target in
+            target.price(
+                for: target.upstreamModel(for: summary.model),
+                kind: plan.backends[target.backend].provider.kind, in: plan.prices)
+        }
+        return Demand(
+            tenant: tenant, model: summary.model, user: summary.user, inputTokens: usage.input,
+            outputTokens: usage.output,
+            costNanodollars: price?.cost(of: usage, serviceTier: summary.serviceTier) ?? 0)
+    }
+
+    private static func notAllowed(_ model: String) -> APIError {
+        APIError(
+            status: 403, type: "permission_error", code: "model_not_allowed", param: "model",
+            message: "This key may not use the model '\(model)'. GET /v1/models lists what it may "
+                + "use.")
+    }
+
+    private static let overloaded: APIError = {
+        var error = APIError(
+            status: 503, type: "server_error", code: "overloaded",
+            message: "The gateway serves as many requests as it may "
+                + "(limits.concurrent_requests); try again.",
+            origin: .gateway)
+        error.retryAfterSeconds = 1
+        return error
+    }()
+}
+
+/// Who and what a request is counted under; indexes into the plan. -1 is "not known (yet)".
+struct CallLabels: Sendable {
+    var tenant = -1
+    var keyID = ""
+    var endpoint: Endpoint?
+    var model = ""
+    var route = -1
+    var backend = -1
+}

@@ -1,0 +1,57 @@
+import Primitives
+import Wire
+
+/// Where a request came from and when: what every answer, log line and ledger row begins with.
+struct RequestOrigin: Sendable {
+    /// Our own unique id.
+    let id: [UInt8]
+    /// The client's `x-request-id` if it was sane, else one of ours.
+    let requestID: [UInt8]
+    /// When the head arrived.
+    let receivedAt: Instant
+    /// The same in civil time.
+    let startedAt: WallTime
+    /// `POST /v1/chat/completions`, as it was sent.
+    let target: [UInt8]
+    /// Fields that may go on to a backend.
+    let forwardedFields: HeaderFields
+
+    init(head: borrowing RequestHead, context: inout ExchangeContext) {
+        id = context.makeID()
+        receivedAt = context.now
+        startedAt = context.wall
+        target = head.target
+        if let given = head.fields.value(of: "x-request-id"), Self.isSane(given) {
+            requestID = given
+        } else {
+            var made = [UInt8]("req_")
+            made.append(contentsOf: id)
+            requestID = made
+        }
+        var forwarded = HeaderFields()
+        // W3C Trace Context: both go on, or a trace ends here.
+        if let trace = head.fields.value(of: "traceparent") {
+            forwarded.append("traceparent", trace)
+            if let state = head.fields.value(of: "tracestate") {
+                forwarded.append("tracestate", state)
+            }
+        }
+        forwarded.append("x-request-id", requestID)
+        forwardedFields = forwarded
+    }
+
+    /// At most 128 characters of an id's usual alphabet: it becomes a header and a log member.
+    private static func isSane(_ id: [UInt8]) -> Bool {
+        guard !id.isEmpty, id.count <= Limits.requestIDBytes else { return false }
+        return id.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"),
+                UInt8(ascii: "."), UInt8(ascii: ":"), UInt8(ascii: "/"), UInt8(ascii: "+"),
+                UInt8(ascii: "="):
+                true
+            default: false
+            }
+        }
+    }
+}

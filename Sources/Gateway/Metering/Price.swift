@@ -1,0 +1,110 @@
+public import Translation
+
+/// What one model's tokens cost, in pico-dollars per token: 1 US dollar per million is 1,000,000.
+public struct Price: Sendable, Equatable {
+    /// The figures of one tier, or of the whole table; a missing one falls back to a broader class.
+    public struct Figures: Sendable, Equatable {
+        /// A prompt token.
+        public var input: Int64?
+        /// A generated token.
+        public var output: Int64?
+        /// A prompt token read from a cache; else `input`.
+        public var cacheRead: Int64?
+        /// A prompt token written to a cache; else `input`.
+        public var cacheWrite: Int64?
+        /// The same for an hour; else `cacheWrite`.
+        public var cacheWriteOneHour: Int64?
+        /// A generated token of reasoning; else `output`.
+        public var reasoning: Int64?
+        /// A prompt token of audio; else `input`.
+        public var audioInput: Int64?
+        /// A generated token of audio; else `output`.
+        public var audioOutput: Int64?
+
+        /// No figures.
+        public init() {}
+
+        /// These figures where given, else those of `other`.
+        func overlaid(on other: Figures) -> Figures {
+            var result = other
+            if let input { result.input = input }
+            if let output { result.output = output }
+            if let cacheRead { result.cacheRead = cacheRead }
+            if let cacheWrite { result.cacheWrite = cacheWrite }
+            if let cacheWriteOneHour { result.cacheWriteOneHour = cacheWriteOneHour }
+            if let reasoning { result.reasoning = reasoning }
+            if let audioInput { result.audioInput = audioInput }
+            if let audioOutput { result.audioOutput = audioOutput }
+            return result
+        }
+    }
+
+    /// Figures that hold for the whole request once its prompt is longer than the threshold.
+    public struct LongContext: Sendable, Equatable {
+        /// Prompt tokens, cached ones included, that must be exceeded.
+        public var threshold: Int
+        /// The figures that change.
+        public var figures: Figures
+
+        /// A threshold and its figures.
+        public init(threshold: Int, figures: Figures) {
+            self.threshold = threshold
+            self.figures = figures
+        }
+    }
+
+    /// The ledger's `price_id`: where the price came from, such as `builtin:gpt-4o`.
+    public let id: String
+    /// The usual figures.
+    public let base: Figures
+    /// By rising threshold; the highest one that is exceeded holds.
+    public let longContexts: [LongContext]
+    /// Figures by service tier; they replace what they name, for long prompts too.
+    public let serviceTiers: [String: Figures]
+
+    /// A price.
+    public init(
+        id: String, base: Figures, longContexts: [LongContext] = [],
+        serviceTiers: [String: Figures] = [:]
+    ) {
+        self.id = id
+        self.base = base
+        self.longContexts = longContexts.sorted { $0.threshold < $1.threshold }
+        self.serviceTiers = serviceTiers
+    }
+
+    /// The cost in nano-dollars, rounded half up once, at the end; saturates rather than overflows.
+    public func cost(of usage: TokenUsage, serviceTier: String?) -> Int64 {
+        var figures = base
+        if let long = longContexts.last(where: { usage.input > $0.threshold }) {
+            figures = long.figures.overlaid(on: figures)
+        }
+        if let tier = serviceTier.flatMap({ serviceTiers[$0] }) {
+            figures = tier.overlaid(on: figures)
+        }
+        let input = figures.input ?? 0
+        let output = figures.output ?? 0
+        let cacheWrite = figures.cacheWrite ?? input
+        let oneHour = min(usage.cacheWriteOneHour, usage.cacheWrite)
+        let plainInput = usage.input - usage.cacheRead - usage.cacheWrite - usage.audioInput
+        let plainOutput = usage.output - usage.reasoning - usage.audioOutput
+        let parts: [(tokens: Int, price: Int64)] = [
+            (plainInput, input),
+            (usage.cacheRead, figures.cacheRead ?? input),
+            (usage.cacheWrite - oneHour, cacheWrite),
+            (oneHour, figures.cacheWriteOneHour ?? cacheWrite),
+            (usage.audioInput, figures.audioInput ?? input),
+            (plainOutput, output),
+            (usage.reasoning, figures.reasoning ?? output),
+            (usage.audioOutput, figures.audioOutput ?? output),
+        ]
+        var picodollars: Int64 = 0
+        for part in parts where part.tokens > 0 {
+            let (product, overflow) = Int64(part.tokens).multipliedReportingOverflow(by: part.price)
+            let (sum, tooLarge) = picodollars.addingReportingOverflow(product)
+            guard !overflow, !tooLarge else { return .max / 1000 }
+            picodollars = sum
+        }
+        return picodollars / 1000 + (picodollars % 1000 >= 500 ? 1 : 0)
+    }
+}

@@ -1,0 +1,126 @@
+import CPrices
+import Primitives
+import Wire
+
+/// All prices: the built-in table, and the configuration's own in front of it.
+public final class PriceBook: Sendable {
+    private let exactOverrides: [String: Price]
+    private let globOverrides: [(pattern: ModelPattern, price: Price)]
+    private let builtin: [String: Price]
+
+    /// Region prefixes of Bedrock's inference profiles (translation rule A1).
+    private static let regionPrefixes = [
+        "us-gov.", "us.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "sa.", "il.", "mx.",
+        "me.", "af.", "in.",
+    ]
+
+    /// The built-in table with overrides in file order.
+    public init(overrides: [PriceOverride]) {
+        var exact: [String: Price] = [:]
+        var globs: [(pattern: ModelPattern, price: Price)] = []
+        for override in overrides {
+            let pattern = ModelPattern(override.model)
+            var figures = Price.Figures()
+            for (name, amount) in override.picodollarsPerToken { figures.set(name, amount) }
+            let price = Price(id: "config:\(override.model)", base: figures)
+            if pattern.isGlob {
+                globs.append((pattern, price))
+            } else {
+                exact[override.model] = price
+            }
+        }
+        exactOverrides = exact
+        globOverrides = globs.sorted { $0.pattern.literalCount > $1.pattern.literalCount }
+        builtin = BuiltinPrices.table
+    }
+
+    /// The price of a backend's model; nil when nobody knows it. Its own name is looked up first, then,
+    /// for Bedrock, what its ARN or region prefix stands for.
+    public func price(for model: String, kind: String) -> Price? {
+        if let price = exactOverrides[model] { return price }
+        if let match = globOverrides.first(where: { $0.pattern.matches(model) }) {
+            return match.price
+        }
+        if let price = builtin[model] { return price }
+        guard kind == "bedrock" else { return builtin["\(kind)/\(model)"] }
+        let name = Self.nameInARN(model) ?? model
+        if let price = exactOverrides[name] ?? builtin[name] { return price }
+        guard let prefix = Self.regionPrefixes.first(where: { name.hasPrefix($0) }) else {
+            return nil
+        }
+        return builtin[String(name.dropFirst(prefix.count))]
+    }
+
+    /// The model in `arn:aws:bedrock:region:account:foundation-model/NAME` and its like.
+    private static func nameInARN(_ model: String) -> String? {
+        guard model.hasPrefix("arn:") else { return nil }
+        let parts = model.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
+        guard parts.count == 6 else { return nil }
+        let resource = parts[5].split(separator: "/", maxSplits: 1)
+        guard resource.count == 2, ["foundation-model", "inference-profile"].contains(resource[0])
+        else { return nil }
+        return String(resource[1])
+    }
+}
+
+extension Price.Figures {
+    /// Sets the figure that the table and gateway.yaml call `name`; others are ignored.
+    mutating func set(_ name: String, _ amount: Int64) {
+        switch name {
+        case "input": input = amount
+        case "output": output = amount
+        case "cache_read": cacheRead = amount
+        case "cache_write": cacheWrite = amount
+        case "cache_write_1h": cacheWriteOneHour = amount
+        case "reasoning": reasoning = amount
+        case "audio_input": audioInput = amount
+        case "audio_output": audioOutput = amount
+        default: break
+        }
+    }
+}
+
+/// The table that is compiled in (CPrices), read once.
+enum BuiltinPrices {
+    static let table: [String: Price] = {
+        let bytes = unsafe Array(
+            UnsafeBufferPointer(start: cprices_json(), count: cprices_json_length()))
+        guard let document = try? JSONDocument(bytes), let models = document.root["models"] else {
+            return [:]
+        }
+        var table: [String: Price] = [:]
+        for (key, value) in models.members {
+            guard let name = key.string, let figures = value["usd_per_million"] else { continue }
+            var tiers: [String: Price.Figures] = [:]
+            if let named = value["service_tiers"] {
+                for (tier, figures) in named.members {
+                    if let tier = tier.string { tiers[tier] = read(figures) }
+                }
+            }
+            table[name] = Price(
+                id: "builtin:\(name)", base: read(figures), longContexts: readLong(figures),
+                serviceTiers: tiers)
+        }
+        return table
+    }()
+
+    private static func readLong(_ figures: JSONValue) -> [Price.LongContext] {
+        guard let above = figures["above"] else { return [] }
+        return above.members.compactMap { key, value in
+            key.string.flatMap { Int($0) }.map {
+                Price.LongContext(threshold: $0, figures: read(value))
+            }
+        }
+    }
+
+    private static func read(_ object: JSONValue) -> Price.Figures {
+        var figures = Price.Figures()
+        for (key, value) in object.members {
+            guard let name = key.string, value.kind == .number,
+                let amount = Decimal.scaled(value.source.span, digits: 6)
+            else { continue }
+            figures.set(name, amount)
+        }
+        return figures
+    }
+}

@@ -1,0 +1,165 @@
+import Primitives
+public import Translation
+import Wire
+
+/// Everything a request needs to know, immutable: a reload makes a new plan, and each Exchange keeps
+/// the one it began with.
+public final class Plan: Sendable {
+    /// The limits on what one client may make us hold.
+    public let limits: GatewayLimits
+    /// The upstreams, in the file's order.
+    public let backends: [BackendPlan]
+    /// What clients may ask for, in the file's order.
+    public let routes: [RoutePlan]
+    /// Who pays; never empty: without tenants in the file there is `anonymous`.
+    public let tenants: [TenantPlan]
+    /// The accounts of all limits.
+    public let quota: QuotaBook
+    /// What tokens cost.
+    public let prices: PriceBook
+    /// Counters; the same object for all plans of a process.
+    public let metrics: Metrics
+    /// Whether each request writes a line of log.
+    public let hasAccessLog: Bool
+    /// When this plan was made, for `created` in the list of models.
+    public let createdSeconds: Int64
+
+    private let routeTable: RouteTable
+    private let keys: [[UInt8]: KeyPlan]
+    private let isOpen: Bool
+
+    /// One accepted API key.
+    private struct KeyPlan: Sendable {
+        var tenant: Int
+        var keyID: String
+    }
+
+    /// A plan from a validated configuration.
+    ///
+    /// - Parameters:
+    ///   - backends: one for each `configuration.backends`, in order.
+    ///   - keyDigests: for each tenant in order, the SHA-256 digests of its keys.
+    ///   - previous: the plan this one replaces; accounts of unchanged limits go on.
+    public init(
+        configuration: Configuration, backends: [BackendPlan], keyDigests: [[[UInt8]]],
+        metrics: Metrics, createdSeconds: Int64, previous: Plan?
+    ) {
+        limits = configuration.limits
+        self.backends = backends
+        self.metrics = metrics
+        self.createdSeconds = createdSeconds
+        hasAccessLog = configuration.log.hasAccessLog
+        let prices = PriceBook(overrides: configuration.prices)
+        self.prices = prices
+        routes = configuration.routes.map { RoutePlan($0, backends: backends, prices: prices) }
+        routeTable = RouteTable(patterns: configuration.routes.map { ModelPattern($0.model) })
+        isOpen = configuration.tenants.isEmpty
+        tenants =
+            isOpen
+            ? [TenantPlan(name: "anonymous", models: [ModelPattern("*")])]
+            : configuration.tenants.map { tenant in
+                TenantPlan(name: tenant.name, models: tenant.models.map { ModelPattern($0) })
+            }
+        quota = QuotaBook(
+            tenants: isOpen
+                ? [(name: "anonymous", limits: [])]
+                : configuration.tenants.map { (name: $0.name, limits: $0.limits) },
+            carryingOverFrom: previous?.quota)
+        keys = Self.index(keyDigests)
+    }
+
+    /// Who a request is from: the tenant and the short name of the key; nil when the key is unknown.
+    ///
+    /// Keys are found by their SHA-256 digest: where a look-up stops says nothing about a key.
+    public func authenticate(_ key: Span<UInt8>?) -> (tenant: Int, keyID: String)? {
+        guard let key else { return isOpen ? (0, "") : nil }
+        guard let found = keys[SHA256.digest(key)] else { return isOpen ? (0, "") : nil }
+        return (found.tenant, found.keyID)
+    }
+
+    /// The route that serves a model; nil when there is none.
+    public func route(for model: String) -> Int? { routeTable.route(for: model) }
+
+    /// Whether a tenant may use a model.
+    public func isAllowed(_ model: String, tenant: Int) -> Bool {
+        tenants[tenant].models.contains { $0.matches(model) }
+    }
+
+    private static func index(_ keyDigests: [[[UInt8]]]) -> [[UInt8]: KeyPlan] {
+        var keys: [[UInt8]: KeyPlan] = [:]
+        for (tenant, digests) in keyDigests.enumerated() {
+            for digest in digests {
+                var name: [UInt8] = []
+                name.append(hexadecimal: digest.prefix(6))
+                keys[digest] = KeyPlan(tenant: tenant, keyID: String(decoding: name, as: UTF8.self))
+            }
+        }
+        return keys
+    }
+}
+
+/// A tenant, ready for use.
+public struct TenantPlan: Sendable {
+    /// The name.
+    public let name: String
+    /// The models it may use.
+    public let models: [ModelPattern]
+}
+
+/// A route, ready for use.
+public struct RoutePlan: Sendable {
+    /// The name or glob in the file; also its label.
+    public let name: String
+    /// Whether the name is a glob.
+    public let isGlob: Bool
+    /// Where it is served.
+    public let targets: [TargetPlan]
+
+    init(_ route: RouteConfiguration, backends: [BackendPlan], prices: PriceBook) {
+        name = route.model
+        isGlob = route.model.contains { $0 == "*" || $0 == "?" }
+        targets = route.targets.compactMap { target in
+            guard let index = backends.firstIndex(where: { $0.name == target.backend }) else {
+                return nil
+            }
+            return TargetPlan(target, backend: index, plan: backends[index], prices: prices)
+        }
+    }
+}
+
+/// A target, ready for use.
+public struct TargetPlan: Sendable {
+    /// Index of the backend.
+    public let backend: Int
+    /// Its share among the route's targets.
+    public let weight: Int
+    /// What the provider is told.
+    public let options: TargetOptions
+    /// Whether remote images are fetched first (rule A15).
+    public let fetchesRemoteImages: Bool
+
+    private let fixedPrice: Price?
+    private let priceAs: String?
+
+    init(
+        _ target: TargetConfiguration, backend: Int, plan: BackendPlan, prices: PriceBook
+    ) {
+        self.backend = backend
+        weight = target.weight
+        fetchesRemoteImages = target.fetchesRemoteImages
+        var options = target.options
+        options.isLegacyDialect = plan.isLegacyDialect
+        options.rewritesModel = plan.rewritesModel
+        self.options = options
+        priceAs = target.priceAs ?? target.options.model
+        fixedPrice = priceAs.flatMap { prices.price(for: $0, kind: plan.provider.kind) }
+    }
+
+    /// The model name that the backend gets for what the client asked.
+    public func upstreamModel(for model: String) -> String { options.model ?? model }
+
+    /// The price of this target; nil when it is unknown.
+    public func price(for model: String, kind: String, in prices: PriceBook) -> Price? {
+        priceAs == nil ? prices.price(for: model, kind: kind) : fixedPrice
+    }
+}

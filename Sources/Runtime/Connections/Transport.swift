@@ -1,0 +1,135 @@
+import Primitives
+import Wire
+
+/// A descriptor with what stands between it and the protocol: TLS, and bytes the kernel did not take.
+struct Transport: ~Copyable {
+    /// What a read brought.
+    enum Received {
+        /// That many bytes at the front of the worker's read buffer.
+        case plain(Int)
+        /// Decrypted bytes, in the worker's plaintext buffer.
+        case decrypted
+        /// Nothing for the protocol (yet).
+        case nothing
+        /// The peer will send no more.
+        case end
+        /// The connection is broken; the text says why when it is TLS.
+        case broken(String?)
+    }
+
+    let descriptor: Int32
+    let token: UInt64
+    var tls: TLSSession?
+    private(set) var interest: Interest
+    private var pending: [UInt8] = []
+    private var pendingStart = 0
+
+    init(
+        descriptor: Int32, token: UInt64, tls: consuming TLSSession?, interest: Interest
+    ) {
+        self.descriptor = descriptor
+        self.token = token
+        self.tls = tls
+        self.interest = interest
+    }
+
+    /// Bytes that the peer has not made room for.
+    var backlog: Int { pending.count - pendingStart }
+
+    /// Whether the handshake is done, or there is none.
+    var isEstablished: Bool { mutating get { tls?.isEstablished ?? true } }
+
+    /// Sends bytes now as far as possible and keeps the rest. False: the connection is broken.
+    mutating func send(_ bytes: Span<UInt8>, _ kernel: inout some Kernel & ~Copyable) -> Bool {
+        guard tls == nil else {
+            do throws(TLSFailure) { try tls?.write(bytes) } catch { return false }
+            return flushTLS(&kernel)
+        }
+        guard backlog == 0 else {
+            pending.append(span: bytes)
+            return true
+        }
+        guard bytes.count > 0 else { return true }
+        switch unsafe bytes.withUnsafeBytes({ unsafe kernel.write(descriptor, $0) }) {
+        case .bytes(let count) where count == bytes.count: return true
+        case .bytes(let count): pending.append(span: bytes.extracting(count..<bytes.count))
+        case .wouldBlock: pending.append(span: bytes)
+        case .end, .failed: return false
+        }
+        setInterest(interest.union(.write), &kernel)
+        return true
+    }
+
+    /// Sends what TLS has to say: handshake messages and encrypted bytes.
+    mutating func flushTLS(_ kernel: inout some Kernel & ~Copyable) -> Bool {
+        tls?.takeCiphertext(into: &pending)
+        return flush(&kernel)
+    }
+
+    /// Sends what is kept; called when the descriptor is writable. False: the connection is broken.
+    mutating func flush(_ kernel: inout some Kernel & ~Copyable) -> Bool {
+        while backlog > 0 {
+            let result = unsafe pending.withUnsafeBytes { bytes in
+                unsafe kernel.write(
+                    descriptor, UnsafeRawBufferPointer(rebasing: bytes[pendingStart...]))
+            }
+            switch result {
+            case .bytes(let count): pendingStart += count
+            case .wouldBlock:
+                setInterest(interest.union(.write), &kernel)
+                return true
+            case .end, .failed: return false
+            }
+        }
+        pending = []
+        pendingStart = 0
+        setInterest(interest.subtracting(.write), &kernel)
+        return true
+    }
+
+    /// Reads once: `buffer` has a fixed size; decrypted bytes replace what is in `plaintext`.
+    mutating func receive(
+        _ kernel: inout some Kernel & ~Copyable, buffer: inout [UInt8], plaintext: inout [UInt8]
+    ) -> Received {
+        let result = unsafe buffer.withUnsafeMutableBytes { unsafe kernel.read(descriptor, into: $0) }
+        switch result {
+        case .wouldBlock: return .nothing
+        case .end: return .end
+        case .failed: return .broken(nil)
+        case .bytes(let count):
+            guard tls != nil else { return .plain(count) }
+            return decrypt(buffer.span.extracting(0..<count), &kernel, into: &plaintext)
+        }
+    }
+
+    /// Starts or stops reading.
+    mutating func setReading(_ isReading: Bool, _ kernel: inout some Kernel & ~Copyable) {
+        setInterest(isReading ? interest.union(.read) : interest.subtracting(.read), &kernel)
+    }
+
+    private mutating func decrypt(
+        _ ciphertext: Span<UInt8>, _ kernel: inout some Kernel & ~Copyable,
+        into plaintext: inout [UInt8]
+    ) -> Received {
+        plaintext.removeAll(keepingCapacity: true)
+        do throws(TLSFailure) {
+            try tls?.receive(ciphertext)
+            let progress = try tls?.read(into: &plaintext)
+            guard flushTLS(&kernel) else { return .broken(nil) }
+            if !plaintext.isEmpty { return .decrypted }
+            return progress == .closed ? .end : .nothing
+        } catch {
+            // The alert tells the peer why.
+            _ = flushTLS(&kernel)
+            return .broken(error.reason)
+        }
+    }
+
+    private mutating func setInterest(
+        _ wanted: Interest, _ kernel: inout some Kernel & ~Copyable
+    ) {
+        guard wanted != interest else { return }
+        interest = wanted
+        kernel.rewatch(descriptor, token: token, for: wanted)
+    }
+}

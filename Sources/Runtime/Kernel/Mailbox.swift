@@ -1,0 +1,40 @@
+public import Gateway
+public import Primitives
+
+/// What other threads tell a worker.
+public enum Mail: Sendable {
+    /// The answer to `Kernel.resolve`.
+    case resolved(ticket: UInt64, ResolvedAddresses)
+    /// New requests are served by this plan from now on.
+    case plan(Plan)
+    /// Take no more connections, finish what is under way by then, and return.
+    case drain(deadline: Instant)
+}
+
+/// A worker's letter box: the only way other threads reach it (design D3).
+public final class Mailbox: Sendable {
+    private let letters = Locked<[Mail]>([])
+    private let wake: @Sendable () -> Void
+
+    /// A box; `wake` makes the worker's `wait` return, and is called for the first letter only.
+    public init(wake: @escaping @Sendable () -> Void) { self.wake = wake }
+
+    /// Posts a letter, from any thread.
+    public func post(_ mail: Mail) {
+        let isFirst = letters.withLock { letters in
+            letters.append(mail)
+            return letters.count == 1
+        }
+        if isFirst { wake() }
+    }
+
+    /// Takes all letters out, in the order of posting.
+    public func take() -> [Mail] {
+        letters.withLock { letters in
+            guard !letters.isEmpty else { return [] }
+            let taken = letters
+            letters = []
+            return taken
+        }
+    }
+}

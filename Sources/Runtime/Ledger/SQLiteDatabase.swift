@@ -1,0 +1,105 @@
+import CSQLite
+import Primitives
+
+/// What SQLite said was wrong.
+public struct SQLiteFailure: Error, Sendable {
+    /// The result code.
+    public let code: Int32
+    /// For people.
+    public let message: String
+}
+
+/// One connection to a SQLite database, used by one thread at a time.
+@safe final class SQLiteDatabase {
+    private let pointer: OpaquePointer
+
+    /// Opens a file, or makes it.
+    init(path: String, isReadOnly: Bool) throws(SQLiteFailure) {
+        var opened: OpaquePointer?
+        let flags =
+            (isReadOnly ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE)
+            | SQLITE_OPEN_NOMUTEX
+        let code = unsafe sqlite3_open_v2(path, &opened, flags, nil)
+        guard code == SQLITE_OK, let opened = unsafe opened else {
+            unsafe sqlite3_close(opened)
+            throw SQLiteFailure(code: code, message: "the ledger \(path) cannot be opened")
+        }
+        unsafe pointer = opened
+        unsafe sqlite3_busy_timeout(pointer, 5000)
+    }
+
+    deinit { unsafe sqlite3_close_v2(pointer) }
+
+    /// Runs statements that return nothing.
+    func run(_ sql: String) throws(SQLiteFailure) {
+        let code = unsafe sqlite3_exec(pointer, sql, nil, nil, nil)
+        guard code == SQLITE_OK else { throw failure(code) }
+    }
+
+    /// Prepares one statement.
+    func prepare(_ sql: String) throws(SQLiteFailure) -> SQLiteStatement {
+        var statement: OpaquePointer?
+        let code = unsafe sqlite3_prepare_v2(pointer, sql, -1, &statement, nil)
+        guard code == SQLITE_OK, let statement = unsafe statement else { throw failure(code) }
+        return unsafe SQLiteStatement(statement, of: self)
+    }
+
+    func failure(_ code: Int32) -> SQLiteFailure {
+        SQLiteFailure(
+            code: code, message: unsafe String(cString: sqlite3_errmsg(pointer)))
+    }
+}
+
+/// A prepared statement. Values are bound, never spliced into SQL.
+@safe final class SQLiteStatement {
+    private let pointer: OpaquePointer
+    private let database: SQLiteDatabase
+
+    fileprivate init(_ pointer: OpaquePointer, of database: SQLiteDatabase) {
+        unsafe self.pointer = pointer
+        self.database = database
+    }
+
+    deinit { unsafe sqlite3_finalize(pointer) }
+
+    /// Binds text; nil is NULL. Indexes begin with 1.
+    func bind(_ text: String?, at index: Int32) {
+        guard let text else {
+            unsafe sqlite3_bind_null(pointer, index)
+            return
+        }
+        // SQLITE_TRANSIENT: SQLite makes its own copy.
+        let transient = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+        unsafe sqlite3_bind_text(pointer, index, text, -1, transient)
+    }
+
+    /// Binds a number; nil is NULL.
+    func bind(_ number: Int64?, at index: Int32) {
+        guard let number else {
+            unsafe sqlite3_bind_null(pointer, index)
+            return
+        }
+        unsafe sqlite3_bind_int64(pointer, index, number)
+    }
+
+    /// Runs on to the next row. False: there is none.
+    func step() throws(SQLiteFailure) -> Bool {
+        switch unsafe sqlite3_step(pointer) {
+        case SQLITE_ROW: return true
+        case SQLITE_DONE: return false
+        case let code: throw database.failure(code)
+        }
+    }
+
+    /// Ready to run again with other values.
+    func reset() { unsafe sqlite3_reset(pointer) }
+
+    /// The text of a column, from 0; empty for NULL.
+    func text(_ column: Int32) -> String {
+        guard let text = unsafe sqlite3_column_text(pointer, column) else { return "" }
+        return unsafe String(cString: text)
+    }
+
+    /// The number of a column, from 0; 0 for NULL.
+    func integer(_ column: Int32) -> Int64 { unsafe sqlite3_column_int64(pointer, column) }
+}

@@ -1,0 +1,115 @@
+import Glibc
+public import Primitives
+
+/// What a name stands for.
+public enum ResolvedAddresses: Sendable, Equatable {
+    /// At least one address, the families in turn, IPv6 first (RFC 8305 section 4).
+    case found([SocketAddress])
+    /// None; the text says why.
+    case failed(String)
+}
+
+/// Looks names up off the loop: getaddrinfo(3) blocks. One look-up a name at a time, with a cache.
+public final class Resolver: Sendable {
+    /// Receives an answer, on any thread.
+    public typealias Reply = @Sendable (ResolvedAddresses) -> Void
+
+    private struct Name: Hashable {
+        let host: String
+        let port: UInt16
+    }
+
+    private enum Entry {
+        case pending([Reply])
+        case known(ResolvedAddresses, until: Instant)
+    }
+
+    /// A name that is not there may come soon (a container that starts): ask again quickly.
+    private static let failureLifetimeMilliseconds = 2_000
+
+    private let entries = Locked<[Name: Entry]>([:])
+
+    /// An empty cache.
+    public init() {}
+
+    /// Answers at once from a literal or the cache, else from a thread of its own.
+    public func lookup(
+        host: String, port: UInt16, now: Instant, reply: @escaping Reply
+    ) {
+        if let address = SocketAddress(literal: host, port: port) {
+            return reply(.found([address]))
+        }
+        let name = Name(host: host, port: port)
+        let (known, mustAsk) = entries.withLock { entries -> (ResolvedAddresses?, Bool) in
+            switch entries[name] {
+            case .known(let addresses, let until) where now < until: return (addresses, false)
+            case .pending(let replies):
+                entries[name] = .pending(replies + [reply])
+                return (nil, false)
+            case .known, nil:
+                entries[name] = .pending([reply])
+                return (nil, true)
+            }
+        }
+        if let known { reply(known) }
+        guard mustAsk else { return }
+        do throws(KernelFailure) {
+            _ = try BackgroundThread { [self] in finish(name, Self.ask(name)) }
+        } catch {
+            finish(name, .failed("no thread to look it up (errno \(error.number))"))
+        }
+    }
+
+    private func finish(_ name: Name, _ addresses: ResolvedAddresses) {
+        let lifetime =
+            if case .found = addresses { Limits.addressLifetimeMilliseconds } else {
+                Self.failureLifetimeMilliseconds
+            }
+        let until = SystemClock.now().advanced(byMilliseconds: lifetime)
+        let replies = entries.withLock { entries -> [Reply] in
+            let pending = entries[name]
+            entries[name] = .known(addresses, until: until)
+            if case .pending(let replies) = pending { return replies }
+            return []
+        }
+        for reply in replies { reply(addresses) }
+    }
+
+    private static func ask(_ name: Name) -> ResolvedAddresses {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        unsafe hints.ai_flags = AI_ADDRCONFIG
+        var list: UnsafeMutablePointer<addrinfo>?
+        let result = unsafe getaddrinfo(name.host, String(name.port), &hints, &list)
+        guard result == 0 else {
+            let text = unsafe gai_strerror(result).map { unsafe String(cString: $0) } ?? "unknown"
+            return .failed("the name '\(name.host)' cannot be resolved: \(text)")
+        }
+        defer { unsafe freeaddrinfo(list) }
+        var addresses: [SocketAddress] = []
+        var next = unsafe list
+        while let entry = unsafe next {
+            if let raw = unsafe entry.pointee.ai_addr, let address = SocketAddress(raw),
+                !addresses.contains(address)
+            {
+                addresses.append(address)
+            }
+            unsafe next = entry.pointee.ai_next
+        }
+        guard !addresses.isEmpty else {
+            return .failed("the name '\(name.host)' has no addresses")
+        }
+        return .found(interleaved(addresses))
+    }
+
+    private static func interleaved(_ addresses: [SocketAddress]) -> [SocketAddress] {
+        let sixes = addresses.filter { $0.isIPv6 }
+        let fours = addresses.filter { !$0.isIPv6 }
+        var result: [SocketAddress] = []
+        for index in 0..<max(sixes.count, fours.count) {
+            if index < sixes.count { result.append(sixes[index]) }
+            if index < fours.count { result.append(fours[index]) }
+        }
+        return result
+    }
+}

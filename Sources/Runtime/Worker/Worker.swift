@@ -1,0 +1,332 @@
+public import Gateway
+import Primitives
+public import Wire
+
+/// A place where connections come from, already open.
+public struct OpenListener: Sendable {
+    /// The listening descriptor; the worker closes it.
+    public let descriptor: Int32
+    /// TLS for its connections; nil for cleartext.
+    public let tls: TLSContext?
+
+    /// A listener.
+    public init(descriptor: Int32, tls: TLSContext?) {
+        self.descriptor = descriptor
+        self.tls = tls
+    }
+}
+
+/// What a worker answers.
+public enum WorkerRole: Sendable {
+    /// Clients' requests, by exchanges.
+    case gateway
+    /// The admin side: answers at once, on a thread of its own.
+    case admin(@Sendable (AdminRequest) -> AdminAnswer)
+}
+
+/// One event loop: it owns its listeners, connections, pools and exchanges, and shares nothing.
+///
+/// The same code runs over `LinuxKernel` and over `SimulatedKernel`.
+public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
+    var kernel: K
+    var plan: Plan
+    var pools: Slab<BackendPool>
+    /// The pool of each of `plan.backends`.
+    var poolOfBackend: [Handle] = []
+    var clients: Slab<ClientConnection>
+    var upstreams: Slab<UpstreamConnection>
+    var flights: Slab<Flight>
+    var wheel: TimerWheel
+    var context: ExchangeContext
+    var orders = ExchangeOrders()
+    var listeners: [OpenListener]
+    var acceptPausedUntil: Instant?
+    var drainDeadline: Instant?
+    let role: WorkerRole
+    let workerCount: Int
+    let ledger: LedgerQueue
+    let limits: HTTP1Limits
+
+    // Memory that every connection borrows while it is served.
+    var readBuffer = [UInt8](repeating: 0, count: Limits.readBytes)
+    var plaintext: [UInt8] = []
+    var writeBuffer: [UInt8] = []
+    var logBuffer: [UInt8] = []
+    private var ready: [Readiness] = []
+    private var due: [Int] = []
+
+    /// An exchange and the connections it uses.
+    struct Flight: ~Copyable {
+        var exchange: Exchange
+        let client: Handle
+        /// The pools of the plan that the exchange began with.
+        let pools: [Handle]
+        var armedFor: Instant?
+        private(set) var legs: [(leg: Int, connection: Handle)] = []
+
+        init(exchange: consuming Exchange, client: Handle, pools: [Handle]) {
+            self.exchange = exchange
+            self.client = client
+            self.pools = pools
+        }
+
+        mutating func remember(_ leg: Int, _ connection: Handle) {
+            forget(leg)
+            legs.append((leg, connection))
+        }
+
+        mutating func forget(_ leg: Int) { legs.removeAll { $0.leg == leg } }
+    }
+
+    /// A worker over an open kernel and listeners.
+    public init(
+        kernel: consuming K, listeners: [OpenListener], plan: Plan, role: WorkerRole, shard: Int,
+        workerCount: Int, ledger: LedgerQueue
+    ) {
+        var kernel = consume kernel
+        let now = kernel.now()
+        let seed = kernel.random()
+        context = ExchangeContext(shard: shard, seed: seed, now: now, wall: kernel.wallTime())
+        wheel = TimerWheel(now: now)
+        self.kernel = kernel
+        self.listeners = listeners
+        self.plan = plan
+        self.role = role
+        self.workerCount = workerCount
+        self.ledger = ledger
+        var limits = HTTP1Limits()
+        limits.headBytes = plan.limits.headerBytes
+        self.limits = limits
+        pools = Slab()
+        clients = Slab()
+        upstreams = Slab()
+        flights = Slab()
+        adopt(plan)
+        for index in listeners.indices {
+            self.kernel.watch(
+                listeners[index].descriptor, token: Token.listener(index).word, for: .read)
+        }
+    }
+
+    /// Runs until a drain has finished.
+    public mutating func run() {
+        while !isDone { turn() }
+    }
+
+    /// Whether a drain was asked for and nothing is left to do.
+    public var isDone: Bool {
+        guard drainDeadline != nil else { return false }
+        return clients.count == 0 && flights.count == 0
+    }
+
+    /// One turn of the loop: waits, then serves everything that is ready or due.
+    public mutating func turn() {
+        var ready: [Readiness] = []
+        swap(&ready, &self.ready)
+        kernel.wait(until: nextWake, ready: &ready)
+        context.now = kernel.now()
+        context.wall = kernel.wallTime()
+        for event in ready { dispatch(event) }
+        ready.removeAll(keepingCapacity: true)
+        swap(&ready, &self.ready)
+        for mail in kernel.takeMail() { open(mail) }
+        fireTimers()
+        if !logBuffer.isEmpty {
+            kernel.log(logBuffer)
+            logBuffer.removeAll(keepingCapacity: true)
+        }
+    }
+
+    private var nextWake: Instant? {
+        var wake = wheel.nextWake()
+        for other in [acceptPausedUntil, drainDeadline] {
+            if let other { wake = min(wake ?? other, other) }
+        }
+        return wake
+    }
+
+    private mutating func dispatch(_ event: Readiness) {
+        switch Token(word: event.token) {
+        case .listener(let index): acceptClients(from: index)
+        case .client(let handle):
+            guard clients.contains(handle) else { return }
+            clientIsReady(handle, event)
+        case .upstream(let handle):
+            guard upstreams.contains(handle) else { return }
+            upstreamIsReady(handle, event)
+        }
+    }
+
+    private mutating func fireTimers() {
+        if let paused = acceptPausedUntil, context.now >= paused { resumeAccepting() }
+        if let deadline = drainDeadline, context.now >= deadline { abandonEverything() }
+        var due: [Int] = []
+        swap(&due, &self.due)
+        wheel.advance(to: context.now, due: &due)
+        for index in due {
+            switch TimerSlot(index: index) {
+            case .client(let slot): if let handle = clients.handle(at: slot) { clientIsDue(handle) }
+            case .upstream(let slot):
+                if let handle = upstreams.handle(at: slot) { upstreamIsDue(handle) }
+            case .flight(let slot): if let handle = flights.handle(at: slot) { flightIsDue(handle) }
+            }
+        }
+        due.removeAll(keepingCapacity: true)
+        swap(&due, &self.due)
+    }
+
+    // MARK: - Mail
+
+    private mutating func open(_ mail: Mail) {
+        switch mail {
+        case .resolved(let ticket, let addresses):
+            backendResolved(Handle(word: ticket), addresses)
+        case .plan(let plan): adopt(plan)
+        case .drain(let deadline): drain(until: deadline)
+        }
+    }
+
+    /// New requests are served by `plan`; backends that have not changed keep their connections.
+    private mutating func adopt(_ plan: Plan) {
+        self.plan = plan
+        let known = poolOfBackend
+        poolOfBackend = plan.backends.map { backend in
+            for pool in known where pools[pool].backend.hasSameConnections(as: backend) {
+                pools[pool].backend = backend
+                return pool
+            }
+            return pools.insert(BackendPool(backend: backend, workers: workerCount))
+        }
+        for pool in known where !poolOfBackend.contains(pool) { retire(pool) }
+    }
+
+    /// Takes no more connections; answers say `connection: close`.
+    private mutating func drain(until deadline: Instant) {
+        guard drainDeadline == nil else { return }
+        drainDeadline = deadline
+        context.isDraining = true
+        for index in listeners.indices {
+            // What the kernel has accepted already would be reset by closing.
+            acceptClients(from: index)
+            kernel.close(listeners[index].descriptor)
+        }
+        listeners = []
+        for handle in clients.handles {
+            if case .idle = clients[handle].state, clients[handle].carried.isEmpty {
+                closeClient(handle)
+            }
+        }
+    }
+
+    /// The drain's time is over: clients that are still served lose their connections.
+    private mutating func abandonEverything() {
+        for handle in clients.handles where clients.contains(handle) { closeClient(handle) }
+    }
+
+    // MARK: - Accepting
+
+    private mutating func acceptClients(from index: Int) {
+        guard listeners.indices.contains(index) else { return }
+        let listener = listeners[index]
+        for _ in 0..<Limits.acceptsPerTurn {
+            switch kernel.accept(from: listener.descriptor) {
+            case .ready(let descriptor), .inProgress(let descriptor):
+                adopt(descriptor, tls: listener.tls)
+            case .wouldBlock: return
+            case .failed:
+                // Out of descriptors or memory: serve what is there before taking more.
+                setAccepting(false)
+                acceptPausedUntil = context.now.advanced(
+                    byMilliseconds: Limits.acceptPauseMilliseconds)
+                return
+            }
+        }
+    }
+
+    private mutating func resumeAccepting() {
+        acceptPausedUntil = nil
+        setAccepting(true)
+    }
+
+    private mutating func setAccepting(_ isAccepting: Bool) {
+        for (index, listener) in listeners.enumerated() {
+            kernel.rewatch(
+                listener.descriptor, token: Token.listener(index).word,
+                for: isAccepting ? .read : [])
+        }
+    }
+
+    private mutating func adopt(_ descriptor: Int32, tls: TLSContext?) {
+        var session: TLSSession?
+        if let tls {
+            do throws(TLSFailure) {
+                session = try TLSSession(server: tls)
+            } catch {
+                return kernel.close(descriptor)
+            }
+        }
+        let deadline = context.now.advanced(byMilliseconds: Limits.requestHeadMilliseconds)
+        // The token names the slab's slot, which is known only once the connection is in it.
+        let handle = clients.insert(
+            ClientConnection(
+                transport: Transport(
+                    descriptor: descriptor, token: 0, tls: nil, interest: .read),
+                reader: HTTP1RequestReader(limits: limits), deadline: deadline))
+        let token = Token.client(handle).word
+        clients[handle].transport = Transport(
+            descriptor: descriptor, token: token, tls: session.take(), interest: .read)
+        kernel.watch(descriptor, token: token, for: .read)
+        wheel.arm(TimerSlot.client(Int(handle.index)).index, at: deadline)
+        plan.metrics.clientConnections.add(1)
+    }
+}
+
+/// What a readiness report is about.
+enum Token {
+    case listener(Int)
+    case client(Handle)
+    case upstream(Handle)
+
+    private static let upstreamBit: UInt64 = 1 << 63
+
+    init(word: UInt64) {
+        if word >> 32 == 0 {
+            self = .listener(Int(word))
+        } else if word & Self.upstreamBit != 0 {
+            self = .upstream(Handle(word: word & ~Self.upstreamBit))
+        } else {
+            self = .client(Handle(word: word))
+        }
+    }
+
+    var word: UInt64 {
+        switch self {
+        case .listener(let index): UInt64(index)
+        case .client(let handle): handle.word
+        case .upstream(let handle): handle.word | Self.upstreamBit
+        }
+    }
+}
+
+/// What a timer is about; three slabs share one wheel.
+enum TimerSlot {
+    case client(Int)
+    case upstream(Int)
+    case flight(Int)
+
+    init(index: Int) {
+        switch index % 3 {
+        case 0: self = .client(index / 3)
+        case 1: self = .upstream(index / 3)
+        default: self = .flight(index / 3)
+        }
+    }
+
+    var index: Int {
+        switch self {
+        case .client(let slot): slot * 3
+        case .upstream(let slot): slot * 3 + 1
+        case .flight(let slot): slot * 3 + 2
+        }
+    }
+}

@@ -1,0 +1,320 @@
+import Gateway
+import Primitives
+import Translation
+import Wire
+
+/// The clients' side of a worker: bytes in, requests out; answers in, bytes out.
+extension Worker where K: ~Copyable {
+    mutating func clientIsReady(_ handle: Handle, _ event: Readiness) {
+        if event.isWritable, !flushClient(handle) { return }
+        if event.isReadable, !clients[handle].hasEnded {
+            readClient(handle)
+        } else if event.isBroken {
+            closeClient(handle)
+        }
+    }
+
+    /// Reads once and serves what is complete.
+    private mutating func readClient(_ handle: Handle) {
+        var buffer: [UInt8] = []
+        var plaintext: [UInt8] = []
+        swap(&buffer, &readBuffer)
+        swap(&plaintext, &self.plaintext)
+        switch clients[handle].transport.receive(&kernel, buffer: &buffer, plaintext: &plaintext) {
+        case .plain(let count): clientSent(handle, buffer.span.extracting(0..<count))
+        case .decrypted: clientSent(handle, plaintext.span)
+        case .nothing: break
+        case .end: clientEnded(handle)
+        case .broken: closeClient(handle)
+        }
+        swap(&buffer, &readBuffer)
+        swap(&plaintext, &self.plaintext)
+    }
+
+    private mutating func clientSent(_ handle: Handle, _ bytes: Span<UInt8>) {
+        if case .lingering = clients[handle].state { return }
+        guard !clients[handle].carried.isEmpty else { return serve(handle, bytes) }
+        clients[handle].carried.append(span: bytes)
+        serveCarried(handle)
+    }
+
+    /// Serves what a client has sent ahead, or the head that has become complete.
+    mutating func serveCarried(_ handle: Handle) {
+        guard clients.contains(handle), !clients[handle].carried.isEmpty else { return }
+        var bytes: [UInt8] = []
+        swap(&bytes, &clients[handle].carried)
+        serve(handle, bytes.span)
+    }
+
+    /// Reads requests from `bytes` until one has to wait; keeps the rest.
+    private mutating func serve(_ handle: Handle, _ bytes: Span<UInt8>) {
+        var position = 0
+        reading: while clients.contains(handle) {
+            switch clients[handle].state {
+            case .closing, .lingering: return
+            case .serving(let serving) where serving.isRead: break reading
+            case .idle, .serving: break
+            }
+            switch clients[handle].reader.next(bytes, position: &position) {
+            case .needsMore: break reading
+            case .head: requestHeadArrived(handle)
+            case .body(let range): requestBodyArrived(handle, bytes.extracting(range))
+            case .end: requestEnded(handle)
+            case .failed(let failure): requestFailed(handle, failure)
+            }
+        }
+        guard clients.contains(handle), position < bytes.count else { return }
+        clients[handle].carried.append(span: bytes.extracting(position..<bytes.count))
+        limitCarried(handle)
+    }
+
+    /// A client that sends far ahead waits until its answers have gone out.
+    private mutating func limitCarried(_ handle: Handle) {
+        guard case .serving = clients[handle].state,
+            clients[handle].carried.count > Limits.pipelinedBytes
+        else { return }
+        clients[handle].transport.setReading(false, &kernel)
+    }
+
+    // MARK: - Requests
+
+    private mutating func requestHeadArrived(_ handle: Handle) {
+        let head = clients[handle].reader.head
+        var serving = ClientConnection.Serving(
+            flight: nil, keepAlive: head.isKeepAlive && !context.isDraining,
+            isHead: head.method == .head, version: head.version)
+        if case .admin(let respond) = role {
+            clients[handle].state = .serving(serving)
+            return answerAdmin(handle, head, respond)
+        }
+        setClientDeadline(handle, Limits.requestBodyIdleMilliseconds)
+        let exchange = Exchange(head: head, plan: plan, context: &context, orders: &orders)
+        let wantsBody = exchange.bodyPlan == .read
+        let flight = flights.insert(
+            Flight(exchange: exchange, client: handle, pools: poolOfBackend))
+        serving.flight = flight
+        clients[handle].state = .serving(serving)
+        if wantsBody, head.expectsContinue {
+            var line: [UInt8] = []
+            HTTP1Writer.continueLine(into: &line)
+            guard sendToClient(handle, line.span) else { return }
+        }
+        carryOut(flight)
+    }
+
+    private mutating func requestBodyArrived(_ handle: Handle, _ body: Span<UInt8>) {
+        guard case .serving(let serving) = clients[handle].state, let flight = serving.flight,
+            flights.contains(flight)
+        else { return }
+        clients[handle].deadline = context.now.advanced(
+            byMilliseconds: Limits.requestBodyIdleMilliseconds)
+        flights[flight].exchange.bodyArrived(body, context: &context, orders: &orders)
+        carryOut(flight)
+    }
+
+    private mutating func requestEnded(_ handle: Handle) {
+        guard case .serving(var serving) = clients[handle].state else { return }
+        serving.isRead = true
+        clients[handle].state = .serving(serving)
+        guard let flight = serving.flight, flights.contains(flight) else {
+            return finishAnswer(handle)
+        }
+        flights[flight].exchange.bodyEnded(context: &context, orders: &orders)
+        carryOut(flight)
+    }
+
+    /// The bytes make no request: say so if nothing has been said, and close.
+    private mutating func requestFailed(_ handle: Handle, _ failure: HTTPFailure) {
+        if case .serving(let serving) = clients[handle].state, let flight = serving.flight,
+            flights.contains(flight), !serving.hasHead
+        {
+            flights[flight].exchange.requestFailed(failure, context: &context, orders: &orders)
+            carryOut(flight)
+            return
+        }
+        guard case .idle = clients[handle].state else { return closeClient(handle) }
+        let error = Exchange.error(for: failure)
+        let body = ErrorEnvelope.write(error, requestID: [])
+        clients[handle].state = .serving(
+            ClientConnection.Serving(
+                flight: nil, keepAlive: false, isHead: false, version: .http11))
+        var fields = HeaderFields()
+        fields.append("content-type", "application/json")
+        orders.head = ExchangeOrders.Head(
+            status: error.status, fields: fields, framing: .length(body.count))
+        orders.body.append(contentsOf: body)
+        orders.ending = .complete
+        answerClient(handle)
+    }
+
+    private mutating func answerAdmin(
+        _ handle: Handle, _ head: RequestHead, _ respond: @Sendable (AdminRequest) -> AdminAnswer
+    ) {
+        let answer = respond(
+            AdminRequest(
+                method: head.method, target: head.target, accept: head.fields.value(of: "accept")))
+        var fields = HeaderFields()
+        fields.append("content-type", text: answer.contentType)
+        orders.head = ExchangeOrders.Head(
+            status: answer.status, fields: fields, framing: .length(answer.body.count))
+        orders.body.append(contentsOf: answer.body)
+        orders.ending = .complete
+        answerClient(handle)
+    }
+
+    // MARK: - Answers
+
+    /// Sends what `orders` holds for the client: one write for head, body and end.
+    mutating func answerClient(_ handle: Handle) {
+        guard case .serving(var serving) = clients[handle].state else { return orders.reset() }
+        var bytes: [UInt8] = []
+        swap(&bytes, &writeBuffer)
+        bytes.removeAll(keepingCapacity: true)
+        if let head = orders.head {
+            serving.hasHead = true
+            serving.framing = head.framing
+            if case .chunked = head.framing, serving.version == .http10 {
+                serving.framing = .untilClose
+                serving.keepAlive = false
+            }
+            if !serving.isRead, clients[handle].reader.head.framing != .none {
+                // The rest of the request is not wanted: the connection cannot be used again.
+                serving.keepAlive = false
+            }
+            if context.isDraining { serving.keepAlive = false }
+            HTTP1Writer.responseHead(
+                status: head.status, fields: head.fields, framing: serving.framing,
+                keepAlive: serving.keepAlive, version: serving.version, into: &bytes)
+        }
+        if !orders.body.isEmpty, !serving.isHead {
+            if case .chunked = serving.framing {
+                HTTP1Writer.chunk(orders.body.span, into: &bytes)
+            } else {
+                bytes.append(contentsOf: orders.body)
+            }
+        }
+        let isComplete = orders.ending == .complete
+        if isComplete, case .chunked = serving.framing, !serving.isHead {
+            HTTP1Writer.lastChunk(into: &bytes)
+        }
+        orders.reset()
+        clients[handle].state = .serving(serving)
+        let isAlive = bytes.isEmpty || sendToClient(handle, bytes.span)
+        swap(&bytes, &writeBuffer)
+        guard isAlive else { return }
+        if isComplete { finishAnswer(handle) } else { regulate(handle) }
+    }
+
+    /// The answer is complete: on to the next request, or towards the end.
+    private mutating func finishAnswer(_ handle: Handle) {
+        guard case .serving(let serving) = clients[handle].state else { return }
+        if serving.keepAlive, !serving.isRead {
+            // No body was announced: the reader only has to say so.
+            return
+        }
+        guard serving.keepAlive, !clients[handle].hasEnded else { return beginClosing(handle) }
+        clients[handle].state = .idle
+        clients[handle].reader.reset()
+        setClientDeadline(handle, Limits.clientIdleMilliseconds)
+        clients[handle].transport.setReading(true, &kernel)
+    }
+
+    private mutating func beginClosing(_ handle: Handle) {
+        guard clients[handle].transport.backlog == 0 else {
+            clients[handle].state = .closing
+            return setClientDeadline(handle, Limits.clientStallMilliseconds)
+        }
+        guard case .serving(let serving) = clients[handle].state, !serving.isRead,
+            !clients[handle].hasEnded
+        else { return closeClient(handle) }
+        clients[handle].state = .lingering
+        clients[handle].carried = []
+        kernel.shutdownWriting(clients[handle].transport.descriptor)
+        clients[handle].transport.setReading(true, &kernel)
+        setClientDeadline(handle, Limits.lingerMilliseconds)
+    }
+
+    /// Sends to a client. False: it has gone, and so has its connection.
+    private mutating func sendToClient(_ handle: Handle, _ bytes: Span<UInt8>) -> Bool {
+        if clients[handle].transport.send(bytes, &kernel) { return true }
+        closeClient(handle)
+        return false
+    }
+
+    /// Sends what the client had no room for. False: it has gone.
+    private mutating func flushClient(_ handle: Handle) -> Bool {
+        guard clients[handle].transport.flush(&kernel) else {
+            closeClient(handle)
+            return false
+        }
+        clients[handle].deadline = context.now.advanced(
+            byMilliseconds: Limits.clientStallMilliseconds)
+        if case .closing = clients[handle].state, clients[handle].transport.backlog == 0 {
+            closeClient(handle)
+            return false
+        }
+        regulate(handle)
+        return true
+    }
+
+    // MARK: - Ends
+
+    /// The client sends no more. After a whole request it may still want its answer; whether it is
+    /// there at all shows when something is sent: a closed socket answers with a reset.
+    private mutating func clientEnded(_ handle: Handle) {
+        clients[handle].hasEnded = true
+        guard case .serving(let serving) = clients[handle].state, serving.isRead,
+            serving.version != .http10
+        else { return closeClient(handle) }
+        clients[handle].transport.setReading(false, &kernel)
+        var probe: [UInt8] = []
+        switch serving.framing {
+        case .none where !serving.hasHead: HTTP1Writer.processingLine(into: &probe)
+        case .chunked: HTTP1Writer.chunk([UInt8](": keepalive\n\n").span, into: &probe)
+        case .none, .length, .untilClose: break
+        }
+        _ = sendToClient(handle, probe.span)
+    }
+
+    /// Closes a client's connection; its exchange, if any, learns that the client has gone.
+    mutating func closeClient(_ handle: Handle) {
+        var connection = clients.remove(handle)
+        if connection.transport.tls != nil {
+            connection.transport.tls?.close()
+            _ = connection.transport.flushTLS(&kernel)
+        }
+        kernel.close(connection.transport.descriptor)
+        wheel.cancel(TimerSlot.client(Int(handle.index)).index)
+        plan.metrics.clientConnections.add(-1)
+        guard case .serving(let serving) = connection.state, let flight = serving.flight,
+            flights.contains(flight)
+        else { return }
+        flights[flight].exchange.clientLeft(context: &context, orders: &orders)
+        carryOut(flight)
+    }
+
+    mutating func clientIsDue(_ handle: Handle) {
+        guard context.now >= clients[handle].deadline else {
+            return wheel.arm(
+                TimerSlot.client(Int(handle.index)).index, at: clients[handle].deadline)
+        }
+        switch clients[handle].state {
+        case .idle, .closing, .lingering: return closeClient(handle)
+        case .serving(let serving):
+            if clients[handle].transport.backlog > 0 { return closeClient(handle) }
+            guard serving.isRead || serving.hasHead else {
+                let failure = HTTPFailure(
+                    status: 408, reason: "The request's body came too slowly.")
+                return requestFailed(handle, failure)
+            }
+            // The exchange keeps the clocks while it works.
+            setClientDeadline(handle, Limits.clientStallMilliseconds)
+        }
+    }
+
+    private mutating func setClientDeadline(_ handle: Handle, _ milliseconds: Int) {
+        let deadline = context.now.advanced(byMilliseconds: milliseconds)
+        clients[handle].deadline = deadline
+        wheel.arm(TimerSlot.client(Int(handle.index)).index, at: deadline)
+    }
+}

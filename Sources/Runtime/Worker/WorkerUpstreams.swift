@@ -1,0 +1,232 @@
+import Gateway
+import Primitives
+import Translation
+import Wire
+
+/// The backends' side of a worker: connections for legs, requests out, answers in.
+extension Worker where K: ~Copyable {
+    mutating func upstreamIsReady(_ handle: Handle, _ event: Readiness) {
+        if case .connecting = upstreams[handle].state {
+            return finishConnecting(handle)
+        }
+        if event.isWritable, !upstreams[handle].transport.flush(&kernel) {
+            return upstreamLost(handle, .closed)
+        }
+        if event.isReadable || event.isBroken { readUpstream(handle) }
+    }
+
+    private mutating func readUpstream(_ handle: Handle) {
+        var buffer: [UInt8] = []
+        var plaintext: [UInt8] = []
+        swap(&buffer, &readBuffer)
+        swap(&plaintext, &self.plaintext)
+        let received = upstreams[handle].transport.receive(
+            &kernel, buffer: &buffer, plaintext: &plaintext)
+        switch received {
+        case .plain(let count): upstreamSent(handle, buffer.span.extracting(0..<count))
+        case .decrypted:
+            finishHandshake(handle)
+            if upstreams.contains(handle) { upstreamSent(handle, plaintext.span) }
+        case .nothing: finishHandshake(handle)
+        case .end: upstreamEnded(handle)
+        case .broken(let reason):
+            if case .handshaking = upstreams[handle].state {
+                upstreamLost(handle, .tls(reason ?? "the connection was reset"))
+            } else {
+                upstreamLost(handle, .closed)
+            }
+        }
+        swap(&buffer, &readBuffer)
+        swap(&plaintext, &self.plaintext)
+    }
+
+    private mutating func upstreamSent(_ handle: Handle, _ bytes: Span<UInt8>) {
+        if case .idle = upstreams[handle].state {
+            // Nothing was asked: whatever this is, the connection cannot be trusted.
+            return closeUpstream(handle)
+        }
+        guard !upstreams[handle].carried.isEmpty else { return readAnswer(handle, bytes) }
+        var carried: [UInt8] = []
+        swap(&carried, &upstreams[handle].carried)
+        carried.append(span: bytes)
+        readAnswer(handle, carried.span)
+    }
+
+    /// Hands an answer to its exchange; what several events order goes out together.
+    private mutating func readAnswer(_ handle: Handle, _ bytes: Span<UInt8>) {
+        var position = 0
+        reading: while upstreams.contains(handle) {
+            switch upstreams[handle].reader.next(bytes, position: &position) {
+            case .needsMore: break reading
+            case .head:
+                withLeg(of: handle) { worker, leg in
+                    worker.flights[leg.flight].exchange.legAnswered(
+                        leg.leg, head: worker.upstreams[handle].reader.head,
+                        context: &worker.context, orders: &worker.orders)
+                }
+            case .body(let range):
+                let body = bytes.extracting(range)
+                guard let leg = liveLeg(of: handle) else { continue }
+                flights[leg.flight].exchange.legReceived(
+                    leg.leg, body, context: &context, orders: &orders)
+                if hasUrgentOrders(leg.flight) { carryOut(leg.flight) }
+            case .end: return answerEnded(handle, hasExtraBytes: position < bytes.count)
+            case .failed(let failure):
+                return upstreamLost(handle, .malformed(failure.reason))
+            }
+        }
+        guard upstreams.contains(handle) else { return }
+        if position < bytes.count {
+            upstreams[handle].carried.append(span: bytes.extracting(position..<bytes.count))
+        }
+        if let leg = liveLeg(of: handle) { carryOut(leg.flight) }
+    }
+
+    private mutating func withLeg(
+        of handle: Handle, _ body: (inout Worker<K>, Assignment) -> Void
+    ) {
+        guard let leg = liveLeg(of: handle) else { return }
+        body(&self, leg)
+        if hasUrgentOrders(leg.flight) { carryOut(leg.flight) }
+    }
+
+    /// Orders that change who uses which connection cannot wait for the rest of a read.
+    private func hasUrgentOrders(_ flight: Handle) -> Bool {
+        !orders.upstream.isEmpty || flights[flight].exchange.isFinished
+    }
+
+    /// The leg that a connection serves, while its exchange lives.
+    private func liveLeg(of handle: Handle) -> Assignment? {
+        guard upstreams.contains(handle), let assignment = upstreams[handle].assignment,
+            flights.contains(assignment.flight)
+        else { return nil }
+        return assignment
+    }
+
+    /// An answer is complete as HTTP: the connection is free before its exchange goes on.
+    private mutating func answerEnded(_ handle: Handle, hasExtraBytes: Bool) {
+        let leg = liveLeg(of: handle)
+        if upstreams[handle].reader.head.isKeepAlive, !hasExtraBytes {
+            release(handle)
+        } else {
+            closeUpstream(handle)
+        }
+        guard let leg, flights.contains(leg.flight) else { return }
+        flights[leg.flight].forget(leg.leg)
+        flights[leg.flight].exchange.legEnded(leg.leg, context: &context, orders: &orders)
+        carryOut(leg.flight)
+    }
+
+    private mutating func upstreamEnded(_ handle: Handle) {
+        if case .handshaking = upstreams[handle].state {
+            return upstreamLost(handle, .tls("the connection was closed in the handshake"))
+        }
+        switch upstreams[handle].reader.connectionEnded() {
+        case .end: answerEnded(handle, hasExtraBytes: true)
+        case .needsMore, .head, .body, .failed: upstreamLost(handle, .closed)
+        }
+    }
+
+    /// A connection is of no use any more; its leg learns why.
+    private mutating func upstreamLost(_ handle: Handle, _ failure: UpstreamFailure) {
+        let leg = liveLeg(of: handle)
+        closeUpstream(handle)
+        if let leg { legFailed(leg, failure) }
+    }
+
+    mutating func legFailed(_ leg: Assignment, _ failure: UpstreamFailure) {
+        guard flights.contains(leg.flight) else { return }
+        flights[leg.flight].forget(leg.leg)
+        flights[leg.flight].exchange.legFailed(
+            leg.leg, failure, context: &context, orders: &orders)
+        carryOut(leg.flight)
+    }
+
+    // MARK: - Requests
+
+    /// The connection stands: its leg sends its request.
+    mutating func sendRequest(_ handle: Handle, isReused: Bool) {
+        guard let leg = liveLeg(of: handle) else { return release(handle) }
+        upstreams[handle].state = .busy(leg)
+        upstreams[handle].deadline = nil
+        upstreams[handle].reader.begin(isHeadRequest: false)
+        let request = flights[leg.flight].exchange.legConnected(
+            leg.leg, isReused: isReused, context: &context, orders: &orders)
+        guard let request else {
+            upstreams[handle].state = .idle
+            release(handle)
+            return carryOut(leg.flight)
+        }
+        var bytes: [UInt8] = []
+        swap(&bytes, &writeBuffer)
+        bytes.removeAll(keepingCapacity: true)
+        HTTP1Writer.requestHead(
+            method: "POST", path: request.path,
+            host: pools[upstreams[handle].pool].backend.hostField, fields: request.fields,
+            bodyLength: request.body.count, into: &bytes)
+        bytes.append(contentsOf: request.body)
+        let isAlive = upstreams[handle].transport.send(bytes.span, &kernel)
+        swap(&bytes, &writeBuffer)
+        guard isAlive else { return upstreamLost(handle, .closed) }
+        carryOut(leg.flight)
+    }
+
+    // MARK: - Establishing
+
+    private mutating func finishConnecting(_ handle: Handle) {
+        guard case .connecting(let assignment, let remaining) = upstreams[handle].state else {
+            return
+        }
+        let number = kernel.connectionError(of: upstreams[handle].transport.descriptor)
+        guard number == 0 else {
+            return tryNextAddress(handle, "errno \(number)", assignment, remaining)
+        }
+        guard flights.contains(assignment.flight) else { return closeUpstream(handle) }
+        upstreams[handle].transport.setReading(true, &kernel)
+        guard upstreams[handle].transport.tls != nil else {
+            guard upstreams[handle].transport.flush(&kernel) else {
+                return upstreamLost(handle, .closed)
+            }
+            return sendRequest(handle, isReused: false)
+        }
+        upstreams[handle].state = .handshaking(assignment)
+        guard upstreams[handle].transport.flushTLS(&kernel) else {
+            return upstreamLost(handle, .closed)
+        }
+    }
+
+    private mutating func finishHandshake(_ handle: Handle) {
+        guard case .handshaking = upstreams[handle].state,
+            upstreams[handle].transport.isEstablished
+        else { return }
+        sendRequest(handle, isReused: false)
+    }
+
+    /// Closes a connection that could not be made, and goes on with the next address of the name.
+    mutating func tryNextAddress(
+        _ handle: Handle, _ problem: String, _ assignment: Assignment, _ remaining: [SocketAddress]
+    ) {
+        let pool = upstreams[handle].pool
+        closeUpstream(handle)
+        guard flights.contains(assignment.flight), pools.contains(pool) else { return }
+        guard !remaining.isEmpty else {
+            pools[pool].addressesUntil = context.now
+            return legFailed(assignment, .connect(problem))
+        }
+        dial(assignment, pool, remaining)
+    }
+
+    mutating func upstreamIsDue(_ handle: Handle) {
+        guard let deadline = upstreams[handle].deadline else { return }
+        guard context.now >= deadline else {
+            return wheel.arm(TimerSlot.upstream(Int(handle.index)).index, at: deadline)
+        }
+        if case .connecting(let assignment, let remaining) = upstreams[handle].state,
+            !remaining.isEmpty
+        {
+            tryNextAddress(handle, "no answer", assignment, remaining)
+        } else {
+            closeUpstream(handle)
+        }
+    }
+}
