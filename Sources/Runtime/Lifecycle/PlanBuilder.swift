@@ -96,7 +96,21 @@ public struct PlanBuilder: Sendable {
         if let source = backend.apiKey {
             return CredentialStore(fixed: .bearer(try secret(source, "backend \(backend.name)")))
         }
-        return CredentialStore(fixed: BackendCredential.none)
+        switch backend.credentials {
+        case .keys(let id, let key, let token):
+            let what = "backend \(backend.name)"
+            return CredentialStore(
+                fixed: .aws(
+                    AWSCredentials(
+                        accessKeyID: String(
+                            decoding: try secret(id, what).exposed, as: UTF8.self),
+                        secretAccessKey: try secret(key, what),
+                        sessionToken: try token.map { source throws(PlanFailure) in
+                            try secret(source, what)
+                        },
+                        expiration: nil)))
+        default: return CredentialStore(fixed: BackendCredential.none)
+        }
     }
 
     private func tls(of backend: BackendConfiguration) throws(PlanFailure) -> TLSContext {

@@ -20,6 +20,9 @@ public struct TokenUsage: Sendable, Equatable {
     /// Generated tokens that were audio.
     public var audioOutput = 0
 
+    /// Whether the backend reported cache counters at all, zero or not.
+    public var hasCacheCounts = false
+
     /// No tokens.
     public init() {}
 

@@ -9,11 +9,8 @@ public struct JSONWriter: Sendable {
     /// An empty text.
     public init() {}
 
-    /// An empty text in memory that is used again.
-    public init(reusing bytes: consuming [UInt8]) {
-        self.bytes = bytes
-        self.bytes.removeAll(keepingCapacity: true)
-    }
+    /// Begins another text behind what has been written.
+    public mutating func beginDocument() { needsComma = false }
 
     /// `{`
     public mutating func beginObject() { open(UInt8(ascii: "{")) }

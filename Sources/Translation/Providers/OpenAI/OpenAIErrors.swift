@@ -53,10 +53,10 @@ enum OpenAIErrors {
         return error
     }
 
-    private static let credentialRefused: APIError = {
+    static let credentialRefused: APIError = {
         var error = APIError(
             status: 500, type: "server_error", code: "upstream_authentication_failed",
-            message: "The backend refused the gateway's credential.", origin: .gateway)
+            message: "the gateway could not authenticate to the model provider", origin: .gateway)
         error.shouldRetry = false
         error.blamesCredential = true
         return error

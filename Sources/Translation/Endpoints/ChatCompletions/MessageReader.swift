@@ -1,0 +1,366 @@
+import Primitives
+import Wire
+
+/// Turns OpenAI's messages into alternating turns (rules A7 to A26).
+struct MessageReader {
+    /// A user turn while it is being put together: results stand before everything else (rule A19).
+    private struct OpenTurn {
+        let role: ChatTurn.Role
+        var results: [ChatBlock] = []
+        var blocks: [ChatBlock] = []
+    }
+
+    /// A call of the nearest assistant message.
+    private struct OpenCall {
+        let id: [UInt8]
+        let isLegacy: Bool
+        /// Where its result stands in the current turn.
+        var resultIndex: Int?
+    }
+
+    let profile: ModelProfile
+    var parts: PartReader
+    var names = ToolNames()
+    /// Text blocks and cache points of system and developer messages.
+    var system: [ChatBlock] = []
+    /// Names of tools that the history calls, in order of first use.
+    private(set) var usedTools: [[UInt8]] = []
+    private var turns: [OpenTurn] = []
+    private var calls: [OpenCall] = []
+    private var legacyCount = 0
+
+    init(profile: ModelProfile, target: TargetOptions) {
+        self.profile = profile
+        parts = PartReader(allowsS3: target.allowsS3)
+    }
+
+    mutating func read(_ messages: JSONValue) throws(APIError) {
+        var count = 0
+        for (index, message) in messages.elements.enumerated() {
+            count = index + 1
+            let path = "messages[\(index)]"
+            guard message.kind == .object, let role = message.present("role")?.string else {
+                throw RequestFields.invalid("\(path).role", "A message needs a role.")
+            }
+            switch role {
+            case "system", "developer": try readSystem(message, path)
+            case "user":
+                try checkAnswered(path)
+                try readUser(message, path)
+            case "assistant":
+                try checkAnswered(path)
+                try readAssistant(message, path)
+            case "tool", "function": try readResult(message, path, isLegacy: role == "function")
+            default:
+                throw RequestFields.invalid("\(path).role", "There is no role '\(role)'.")
+            }
+        }
+        try checkAnswered("messages[\(count)]")
+    }
+
+    /// The turns, alternating and complete (rules A9 to A11, A17 and A19).
+    mutating func finish() -> [ChatTurn] {
+        var finished: [ChatTurn] = []
+        if turns.first?.role != .user {
+            finished.append(ChatTurn(role: .user, blocks: [.text([UInt8]("Continue."))]))
+        }
+        for turn in turns {
+            var blocks = turn.blocks
+            if blocks.contains(where: { $0.isDocument }), !blocks.contains(where: { $0.isText }) {
+                blocks.append(.text([UInt8]("See the attached document.")))
+            }
+            let isSplit = !turn.results.isEmpty && !blocks.isEmpty && !profile.hasMixedToolResultTurn
+            guard isSplit else {
+                finished.append(ChatTurn(role: turn.role, blocks: turn.results + blocks))
+                continue
+            }
+            finished.append(ChatTurn(role: .user, blocks: turn.results))
+            finished.append(ChatTurn(role: .assistant, blocks: [.text([UInt8]("Understood."))]))
+            finished.append(ChatTurn(role: .user, blocks: blocks))
+        }
+        trimPrefill(&finished)
+        return finished
+    }
+
+    /// Rule A11: Claude refuses a prefill that ends in white space.
+    private func trimPrefill(_ turns: inout [ChatTurn]) {
+        guard let last = turns.last, last.role == .assistant,
+            case .text(let text) = last.blocks.last
+        else { return }
+        var characters = String(decoding: text, as: UTF8.self)
+        while characters.last?.isWhitespace == true { characters.removeLast() }
+        turns[turns.count - 1].blocks[last.blocks.count - 1] = .text(Array(characters.utf8))
+    }
+
+    // MARK: - Roles
+
+    /// Rule A7.
+    private mutating func readSystem(_ message: JSONValue, _ path: String) throws(APIError) {
+        var blocks: [ChatBlock] = []
+        if let text = message["content"]?.stringBytes {
+            if !text.isBlank { blocks.append(.text(text)) }
+        } else {
+            for (index, part) in (message["content"]?.elements ?? message.elements).enumerated() {
+                let place = "\(path).content[\(index)]"
+                guard part["type"]?.equals("text") == true else {
+                    throw RequestFields.invalid(
+                        "\(place).type", "Only text is allowed in a system message.")
+                }
+                try parts.appendText(part, place, to: &blocks)
+            }
+        }
+        appendMarker(of: message, to: &blocks)
+        system += blocks
+    }
+
+    private mutating func readUser(_ message: JSONValue, _ path: String) throws(APIError) {
+        var blocks: [ChatBlock] = []
+        if let text = message["content"]?.stringBytes {
+            if !text.isBlank { blocks.append(.text(text)) }
+        } else if let content = message.present("content") {
+            guard content.kind == .array else {
+                throw RequestFields.wrongType("\(path).content", "a string or a list of parts")
+            }
+            for (index, part) in content.elements.enumerated() {
+                try parts.append(part, "\(path).content[\(index)]", to: &blocks)
+            }
+        }
+        appendMarker(of: message, to: &blocks)
+        append(blocks, role: .user)
+        calls = []
+    }
+
+    /// Rules A13, A23 to A25b.
+    private mutating func readAssistant(_ message: JSONValue, _ path: String) throws(APIError) {
+        var reasoning = ReasoningReader(profile: profile)
+        reasoning.readBlocks(message)
+        var blocks = try readAssistantText(message, path, &reasoning)
+        calls = []
+        try readCalls(message, path, &blocks)
+        blocks = reasoning.blocks + blocks
+        appendMarker(of: message, to: &blocks)
+        append(blocks, role: .assistant)
+    }
+
+    private mutating func readAssistantText(
+        _ message: JSONValue, _ path: String, _ reasoning: inout ReasoningReader
+    ) throws(APIError) -> [ChatBlock] {
+        var blocks: [ChatBlock] = []
+        if let text = message["content"]?.stringBytes {
+            if !text.isBlank { blocks.append(.text(text)) }
+        } else if let content = message.present("content") {
+            for (index, part) in content.elements.enumerated() {
+                let place = "\(path).content[\(index)]"
+                switch part["type"]?.string {
+                case "text": try parts.appendText(part, place, to: &blocks)
+                case "refusal":
+                    if let text = part["refusal"]?.stringBytes, !text.isBlank {
+                        blocks.append(.text(text))
+                    }
+                case "thinking", "redacted_thinking": reasoning.readPart(part)
+                default:
+                    throw RequestFields.invalid(
+                        "\(place).type", "This part is not allowed in an assistant message.")
+                }
+            }
+        }
+        if !blocks.contains(where: { $0.isText }),
+            let refusal = message.present("refusal")?.stringBytes, !refusal.isBlank
+        {
+            blocks.append(.text(refusal))
+        }
+        return blocks
+    }
+
+    private mutating func readCalls(
+        _ message: JSONValue, _ path: String, _ blocks: inout [ChatBlock]
+    ) throws(APIError) {
+        if let call = message.present("function_call") {
+            legacyCount += 1
+            var id = [UInt8]("fc_")
+            id.append(decimal: legacyCount)
+            let name = names.sent(for: call["name"]?.stringBytes ?? [])
+            noteUse(of: name)
+            calls.append(OpenCall(id: id, isLegacy: true))
+            blocks.append(
+                .toolUse(id: id, name: name, input: ToolArguments.object(call["arguments"])))
+        }
+        guard let toolCalls = message.present("tool_calls") else { return }
+        for (index, call) in toolCalls.elements.enumerated() {
+            let place = "\(path).tool_calls[\(index)]"
+            guard let given = call.present("id")?.stringBytes, !given.isEmpty else {
+                throw .badRequest(
+                    "missing_required_parameter", param: "\(place).id", "A tool call needs an id.")
+            }
+            let id = NameAlphabet.toolCallID.fit(given)
+            if calls.contains(where: { $0.id == id }) { continue }
+            let custom = call["type"]?.equals("custom") == true ? call.present("custom") : nil
+            let function = custom ?? call.present("function")
+            guard let name = function?.present("name")?.stringBytes, !name.isEmpty else {
+                throw .badRequest(
+                    "missing_required_parameter", param: "\(place).function.name",
+                    "A tool call needs a name.")
+            }
+            let sent = names.sent(for: name)
+            noteUse(of: sent)
+            calls.append(OpenCall(id: id, isLegacy: false))
+            let input =
+                custom.map { ToolArguments.wrapped("input", $0["input"]?.stringBytes ?? []) }
+                ?? ToolArguments.object(function?["arguments"])
+            blocks.append(.toolUse(id: id, name: sent, input: input))
+        }
+    }
+
+    /// Rules A20 to A22 and A25.
+    private mutating func readResult(
+        _ message: JSONValue, _ path: String, isLegacy: Bool
+    ) throws(APIError) {
+        let index = try openCall(for: message, path, isLegacy: isLegacy)
+        var content: [ChatBlock] = []
+        var marker = CacheMarker.read(message)
+        if let text = message["content"]?.stringBytes {
+            if !text.isBlank { content.append(.text(text)) }
+        } else if let list = message.present("content") {
+            for (index, part) in list.elements.enumerated() {
+                try parts.append(part, "\(path).content[\(index)]", to: &content)
+            }
+            for case .cachePoint(let lifetime) in content where marker == nil {
+                marker = .some(lifetime)
+            }
+            content.removeAll { $0.isCachePoint }
+        }
+        let isError = message.present("is_error")?.bool == true
+        if let known = calls[index].resultIndex {
+            return extend(resultAt: known, with: content, isError: isError)
+        }
+        if turns.last?.role != .user { turns.append(OpenTurn(role: .user)) }
+        if content.isEmpty { content = [.text([UInt8]("(empty)"))] }
+        calls[index].resultIndex = turns[turns.count - 1].results.count
+        turns[turns.count - 1].results.append(
+            .toolResult(id: calls[index].id, content: content, isError: isError))
+        if let marker { turns[turns.count - 1].results.append(.cachePoint(lifetime: marker)) }
+    }
+
+    private func openCall(
+        for message: JSONValue, _ path: String, isLegacy: Bool
+    ) throws(APIError) -> Int {
+        if isLegacy {
+            let index = calls.lastIndex { $0.isLegacy && $0.resultIndex == nil }
+            guard let index else {
+                throw RequestFields.invalid(
+                    "\(path).role", "This function message answers no call.")
+            }
+            return index
+        }
+        guard !calls.isEmpty else {
+            throw RequestFields.invalid("\(path).role", "This tool message answers no call.")
+        }
+        let id = message.present("tool_call_id")?.stringBytes.map { NameAlphabet.toolCallID.fit($0) }
+        guard let index = calls.firstIndex(where: { $0.id == id }) else {
+            throw RequestFields.invalid(
+                "\(path).tool_call_id", "There is no call with this id to answer.")
+        }
+        return index
+    }
+
+    private mutating func extend(resultAt index: Int, with content: [ChatBlock], isError: Bool) {
+        guard !turns.isEmpty, turns[turns.count - 1].results.indices.contains(index),
+            case .toolResult(let id, let known, let wasError) =
+                turns[turns.count - 1].results[index]
+        else { return }
+        turns[turns.count - 1].results[index] = .toolResult(
+            id: id, content: known + content, isError: wasError || isError)
+    }
+
+    /// Rule A20: each call must be answered before the conversation goes on.
+    private func checkAnswered(_ path: String) throws(APIError) {
+        guard calls.allSatisfy({ $0.resultIndex != nil }) else {
+            throw RequestFields.invalid(
+                path, "A tool call of the assistant message before has no answer.")
+        }
+    }
+
+    // MARK: - Turns
+
+    /// Rule A9: adjacent messages of a role share a turn; empty ones disappear (rule A8).
+    private mutating func append(_ blocks: [ChatBlock], role: ChatTurn.Role) {
+        guard !blocks.isEmpty else { return }
+        if turns.last?.role != role { turns.append(OpenTurn(role: role)) }
+        turns[turns.count - 1].blocks += blocks
+    }
+
+    private func appendMarker(of message: JSONValue, to blocks: inout [ChatBlock]) {
+        guard !blocks.isEmpty, let lifetime = CacheMarker.read(message) else { return }
+        blocks.append(.cachePoint(lifetime: lifetime))
+    }
+
+    private mutating func noteUse(of name: [UInt8]) {
+        if !usedTools.contains(name) { usedTools.append(name) }
+    }
+}
+
+/// Arguments of calls in the history as JSON objects (rule A23).
+enum ToolArguments {
+    /// The object in a string; `{}` for blank text, and what is no object is wrapped.
+    static func object(_ arguments: JSONValue?) -> [UInt8] {
+        if let arguments, arguments.kind == .object {
+            var json: [UInt8] = []
+            arguments.appendCompact(to: &json)
+            return json
+        }
+        let text = arguments?.stringBytes ?? []
+        if text.isBlank { return [UInt8]("{}") }
+        guard let document = try? JSONDocument(text), document.root.kind == .object else {
+            return wrapped("_raw_arguments", text)
+        }
+        var json: [UInt8] = []
+        document.root.appendCompact(to: &json)
+        return json
+    }
+
+    /// `{"name": "text"}`.
+    static func wrapped(_ name: StaticString, _ text: [UInt8]) -> [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.key(name)
+        writer.string(bytes: text)
+        writer.endObject()
+        return writer.bytes
+    }
+}
+
+/// Reasoning that comes back from the client (rule A24).
+struct ReasoningReader {
+    let profile: ModelProfile
+    private(set) var blocks: [ChatBlock] = []
+    private var hasThinkingBlocks = false
+
+    init(profile: ModelProfile) { self.profile = profile }
+
+    /// `thinking_blocks` come before parts of the content.
+    mutating func readBlocks(_ message: JSONValue) {
+        guard let list = message.present("thinking_blocks") else { return }
+        hasThinkingBlocks = list.count > 0
+        for block in list.elements { read(block) }
+    }
+
+    mutating func readPart(_ part: JSONValue) {
+        if !hasThinkingBlocks { read(part) }
+    }
+
+    private mutating func read(_ block: JSONValue) {
+        guard profile.family == .anthropic else { return }
+        if block["type"]?.equals("redacted_thinking") == true {
+            let data = block.present("data") ?? block.present("redactedContent")
+            if let data = data?.stringBytes, !data.isEmpty {
+                blocks.append(.redactedReasoning(data))
+            }
+            return
+        }
+        // Claude refuses what it has not signed.
+        guard let signature = block.present("signature")?.stringBytes, !signature.isEmpty,
+            let text = (block.present("thinking") ?? block.present("text"))?.stringBytes
+        else { return }
+        blocks.append(.reasoning(text: text, signature: signature))
+    }
+}

@@ -1,0 +1,236 @@
+import Primitives
+import Wire
+
+/// Reads tools and the choice among them (rules A27 to A34).
+struct ToolReader {
+    let profile: ModelProfile
+
+    func read(_ root: JSONValue, names: inout ToolNames) throws(APIError) -> ChatTools {
+        var tools = ChatTools()
+        let given = root.present("tools").flatMap { $0.count > 0 ? $0 : nil }
+        let functions = root.present("functions").flatMap { $0.count > 0 ? $0 : nil }
+        if given != nil, functions != nil {
+            throw RequestFields.invalid("functions", "Send 'tools' or 'functions', not both.")
+        }
+        var seen: [[UInt8]] = []
+        for (index, tool) in Array((given ?? functions)?.elements ?? root.elements).enumerated() {
+            let path = functions == nil ? "tools[\(index)]" : "functions[\(index)]"
+            let read = try readTool(tool, path: path, isBare: functions != nil, names: &names)
+            let original = names.original(of: read.name)
+            guard !seen.contains(original) else {
+                let place = functions == nil ? "\(path).function.name" : "\(path).name"
+                throw RequestFields.invalid(place, "Two tools have the same name.")
+            }
+            seen.append(original)
+            tools.list.append(read)
+        }
+        tools.isLegacy = functions != nil
+        tools.isFirstCallOnly =
+            tools.isLegacy || root.present("parallel_tool_calls")?.bool == false
+        let choice = functions == nil ? root.present("tool_choice") : root.present("function_call")
+        if let choice { try read(choice, isLegacy: functions != nil, names: names, into: &tools) }
+        return tools
+    }
+
+    private func readTool(
+        _ tool: JSONValue, path: String, isBare: Bool, names: inout ToolNames
+    ) throws(APIError) -> ChatTools.Tool {
+        let isCustom = tool["type"]?.equals("custom") == true
+        if !isBare, !isCustom, tool["type"]?.equals("function") != true {
+            throw RequestFields.unsupportedValue(
+                "\(path).type", "Only tools of type function and custom are supported.")
+        }
+        let definition = isBare ? tool : isCustom ? tool.present("custom") : tool.present("function")
+        let place = isBare ? path : "\(path).\(isCustom ? "custom" : "function")"
+        guard let definition, let name = definition.present("name")?.stringBytes, !name.isEmpty
+        else {
+            throw .badRequest(
+                "missing_required_parameter", param: "\(place).name", "A tool needs a name.")
+        }
+        if isCustom, definition.present("format")?["type"]?.equals("grammar") == true {
+            throw RequestFields.unsupportedValue(
+                "\(place).format", "Grammars are not supported by the model behind this name.")
+        }
+        // Rule A27: an optimisation of validity; later models refuse the member.
+        let isStrict =
+            definition.present("strict")?.bool == true && profile.family == .anthropic
+            && profile.claudeVersion <= 406
+        return ChatTools.Tool(
+            kind: isCustom ? .custom : .function, name: names.sent(for: name),
+            description: definition.present("description")?.stringBytes.flatMap {
+                $0.isBlank ? nil : $0
+            },
+            schema: isCustom ? Self.customSchema : Self.schema(definition.present("parameters")),
+            isStrict: isStrict,
+            cachePoint: CacheMarker.read(tool))
+    }
+
+    private static let customSchema = [UInt8](
+        #"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#)
+
+    private static func schema(_ parameters: JSONValue?) -> [UInt8] {
+        guard let parameters, parameters.kind == .object else {
+            return [UInt8](#"{"type":"object","properties":{}}"#)
+        }
+        var json: [UInt8] = []
+        parameters.appendCompact(to: &json)
+        guard parameters["type"] == nil else { return json }
+        let rest = json.dropFirst()
+        let opening = [UInt8](#"{"type":"object""#)
+        return opening + (parameters.count > 0 ? [UInt8(ascii: ",")] : []) + rest
+    }
+
+    /// Rules A31 and A32.
+    private func read(
+        _ choice: JSONValue, isLegacy: Bool, names: ToolNames, into tools: inout ChatTools
+    ) throws(APIError) {
+        let param = isLegacy ? "function_call" : "tool_choice"
+        if choice.equals("auto") {
+            if !tools.list.isEmpty { tools.choice = .auto }
+        } else if choice.equals("none") {
+            tools.isSuppressed = true
+        } else if choice.equals("required") {
+            guard !tools.list.isEmpty else {
+                throw RequestFields.invalid(param, "'\(param)' needs tools.")
+            }
+            tools.choice = .any
+        } else if choice["type"]?.equals("allowed_tools") == true {
+            try readAllowed(choice, names: names, into: &tools)
+        } else if choice.kind == .object {
+            let named = choice.present("function") ?? choice.present("custom") ?? choice
+            guard let name = named.present("name")?.stringBytes else {
+                throw RequestFields.invalid(param, "'\(param)' must name a tool.")
+            }
+            try demand(name, param: param, names: names, from: &tools)
+        } else {
+            throw RequestFields.invalid(
+                param, "'\(param)' must be none, auto, required or name a tool.")
+        }
+    }
+
+    private func demand(
+        _ name: [UInt8], param: String, names: ToolNames, from tools: inout ChatTools
+    ) throws(APIError) {
+        guard let tool = tools.list.first(where: { names.original(of: $0.name) == name }) else {
+            throw RequestFields.invalid(param, "'\(param)' names a tool that is not declared.")
+        }
+        if profile.hasNamedToolChoice {
+            tools.choice = .named(tool.name)
+        } else {
+            tools.list = [tool]
+            tools.choice = .any
+        }
+    }
+
+    private func readAllowed(
+        _ choice: JSONValue, names: ToolNames, into tools: inout ChatTools
+    ) throws(APIError) {
+        let allowed = choice.present("allowed_tools") ?? choice
+        var kept: [ChatTools.Tool] = []
+        for entry in allowed.present("tools")?.elements ?? choice.elements {
+            let named = entry.present("function") ?? entry.present("custom") ?? entry
+            guard let name = named.present("name")?.stringBytes,
+                let tool = tools.list.first(where: { names.original(of: $0.name) == name })
+            else {
+                throw RequestFields.invalid(
+                    "tool_choice", "'tool_choice' names a tool that is not declared.")
+            }
+            kept.append(tool)
+        }
+        guard !kept.isEmpty else {
+            throw RequestFields.invalid("tool_choice", "'tool_choice' allows no tool.")
+        }
+        tools.list = tools.list.filter { tool in kept.contains { $0.name == tool.name } }
+        tools.choice = allowed["mode"]?.equals("required") == true ? .any : .auto
+    }
+}
+
+extension ChatTools {
+    /// Rules A32 and A33: with calls in the history tools must be declared, and `none` or the lack of
+    /// tools then means that new calls are thrown away.
+    mutating func declareUsedOnes(_ used: [[UInt8]]) {
+        guard !used.isEmpty else {
+            if isSuppressed { list = [] }
+            return
+        }
+        guard list.isEmpty else { return }
+        isSuppressed = true
+        list = used.map { name in
+            Tool(
+                kind: .function, name: name, description: [UInt8]("Unavailable."),
+                schema: [UInt8](#"{"type":"object"}"#), isStrict: false, cachePoint: .none)
+        }
+    }
+
+    /// Rule A42 for models without native schemas: one tool whose input is the answer.
+    mutating func demandStructuredOutput(_ schema: [UInt8], profile: ModelProfile) {
+        let name = [UInt8]("json_output")
+        list.append(
+            Tool(
+                kind: .structuredOutput, name: name, description: nil, schema: schema,
+                isStrict: false, cachePoint: .none))
+        choice = profile.hasNamedToolChoice ? .named(name) : .any
+        isSuppressed = false
+    }
+}
+
+/// Tool names that fit every provider, and the way back (rule A30).
+struct ToolNames {
+    private var sentNames: [[UInt8]: [UInt8]] = [:]
+    /// Sent name to the client's, where they differ.
+    private(set) var originals: [[UInt8]: [UInt8]] = [:]
+
+    /// The name to send for the client's.
+    mutating func sent(for name: [UInt8]) -> [UInt8] {
+        if let known = sentNames[name] { return known }
+        let sent = NameAlphabet.toolName.fit(name)
+        sentNames[name] = sent
+        if sent != name { originals[sent] = name }
+        return sent
+    }
+
+    /// The client's name for what was sent.
+    func original(of sent: [UInt8]) -> [UInt8] { originals[sent] ?? sent }
+}
+
+/// Makes names and ids fit: other bytes become `_`, and a digest keeps changed ones apart.
+struct NameAlphabet {
+    private let isKept: @Sendable (UInt8) -> Bool
+    private let keptLength: Int
+    private let digestLength: Int
+
+    /// Rule A30: `[a-zA-Z0-9_-]{1,64}`.
+    static let toolName = NameAlphabet(keptLength: 55, digestLength: 8) { byte in
+        byte.isASCIIAlphanumeric || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+    }
+    /// Rule A26: `[a-zA-Z0-9_.:-]{1,64}`.
+    static let toolCallID = NameAlphabet(keptLength: 47, digestLength: 16) { byte in
+        byte.isASCIIAlphanumeric || [UInt8]("_.:-").contains(byte)
+    }
+
+    private init(
+        keptLength: Int, digestLength: Int, isKept: @escaping @Sendable (UInt8) -> Bool
+    ) {
+        self.keptLength = keptLength
+        self.digestLength = digestLength
+        self.isKept = isKept
+    }
+
+    func fit(_ name: [UInt8]) -> [UInt8] {
+        if !name.isEmpty, name.count <= 64, name.allSatisfy(isKept) { return name }
+        // By character, not by byte: one letter of any script is one underscore.
+        var fitted: [UInt8] = []
+        for scalar in String(decoding: name, as: UTF8.self).unicodeScalars {
+            let isASCII = scalar.isASCII && isKept(UInt8(scalar.value))
+            fitted.append(isASCII ? UInt8(scalar.value) : UInt8(ascii: "_"))
+        }
+        let digest = SHA256.hexadecimalDigest(name.span)
+        return fitted.prefix(keptLength) + [UInt8(ascii: "_")] + digest.prefix(digestLength)
+    }
+}
+
+extension UInt8 {
+    fileprivate var isASCIIAlphanumeric: Bool {
+        isASCIIDigit || (asciiLowercased >= 0x61 && asciiLowercased <= 0x7a)
+    }
+}

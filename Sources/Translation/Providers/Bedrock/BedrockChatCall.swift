@@ -1,0 +1,79 @@
+import Primitives
+import Wire
+
+/// One chat request at Bedrock: Converse, or ConverseStream when it is streamed.
+final class BedrockChatCall: BackendCall {
+    let requests: [UpstreamRequest]
+    let droppedParameters: [String]
+
+    private let request: ClientRequest
+    private let tools: ChatTools
+    private var stream: ConverseStreamReader
+
+    /// - Throws: a 400 for what Converse cannot do.
+    init(_ request: ClientRequest, _ target: TargetOptions) throws(APIError) {
+        let modelID = target.model ?? request.summary.model
+        let profile = ModelProfile(modelID: modelID, overrides: target.profile)
+        guard let document = try? JSONDocument(request.body) else {
+            throw .badRequest("invalid_json", param: nil, "The request body is not valid JSON.")
+        }
+        let chat = try ChatCompletionsReader(profile: profile, target: target).read(document.root)
+        var body = ConverseRequestWriter(
+            request: chat, profile: profile, guardrail: target.guardrail)
+        self.request = request
+        tools = chat.tools
+        droppedParameters = chat.dropped
+        requests = [
+            UpstreamRequest(
+                path: BedrockPath.make(
+                    modelID, operation: chat.isStreamed ? "converse-stream" : "converse"),
+                fields: BedrockPath.fields(request), body: body.body())
+        ]
+        stream = ConverseStreamReader(writer: ChatChunkWriter(request: request, tools: tools))
+    }
+
+    func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
+        guard let answer = answers.first, let document = try? JSONDocument(answer.body) else {
+            throw OpenAIErrors.malformed("answered with something that is not JSON")
+        }
+        let (chat, stopReason) = try ConverseAnswerReader.read(document.root)
+        var writer = ChatAnswerWriter(request: request, tools: tools)
+        var result = writer.write(chat)
+        if stopReason.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
+            result.fields.append("x-sluice-stop-reason", stopReason)
+        }
+        return result
+    }
+
+    func begin(_ head: ResponseHead, into output: inout StreamOutput) {}
+
+    func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput) {
+        stream.receive(bytes, into: &output)
+    }
+
+    func end(into output: inout StreamOutput) { stream.end(into: &output) }
+
+    func classify(_ answer: UpstreamAnswer) -> APIError { BedrockErrors.classify(answer) }
+}
+
+/// Paths and fields of Bedrock's requests (bedrock-api.md section 1).
+enum BedrockPath {
+    /// `/model/{modelId}/operation`; the id is one segment, everything else in it encoded.
+    static func make(_ modelID: String, operation: StaticString) -> [UInt8] {
+        var path = [UInt8]("/model/")
+        path.append(contentsOf: PercentEncoding.encode(Array(modelID.utf8)))
+        path.append("/")
+        path.append(operation)
+        return path
+    }
+
+    static func fields(_ request: ClientRequest) -> HeaderFields {
+        var fields = HeaderFields()
+        fields.append("content-type", "application/json")
+        fields.append("accept", "application/json")
+        if let trace = request.forwardedFields.value(of: "traceparent") {
+            fields.append("traceparent", trace)
+        }
+        return fields
+    }
+}

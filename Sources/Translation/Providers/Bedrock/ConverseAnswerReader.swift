@@ -1,0 +1,124 @@
+import Primitives
+import Wire
+
+/// Reads a Converse answer into the canonical one (rules R2 to R8).
+enum ConverseAnswerReader {
+    /// - Throws: 502 when there is no message in it.
+    static func read(_ root: JSONValue) throws(APIError) -> (ChatAnswer, stopReason: [UInt8]) {
+        guard let message = root["output"]?["message"], message.kind == .object else {
+            throw OpenAIErrors.malformed("answered without a message")
+        }
+        var answer = ChatAnswer()
+        for block in message["content"]?.elements ?? root.elements { read(block, into: &answer) }
+        let stopReason = root["stopReason"]?.stringBytes ?? []
+        answer.stopReason = ConverseStopReason.read(stopReason)
+        answer.usage = root.present("usage").flatMap { ConverseUsage.read($0) }
+        answer.serviceTier = ConverseUsage.serviceTier(root)
+        if answer.stopReason == .malformedOutput, answer.text?.isEmpty ?? true,
+            answer.calls.isEmpty
+        {
+            throw .malformedModelOutput
+        }
+        return (answer, stopReason)
+    }
+
+    private static func read(_ block: JSONValue, into answer: inout ChatAnswer) {
+        if let text = block["text"]?.stringBytes {
+            answer.text = (answer.text ?? []) + text
+        } else if let use = block.present("toolUse") {
+            guard use["type"]?.equals("server_tool_use") != true else { return }
+            var input: [UInt8] = []
+            use["input"]?.appendCompact(to: &input)
+            answer.calls.append(
+                ChatAnswer.Call(
+                    id: use["toolUseId"]?.stringBytes ?? [], name: use["name"]?.stringBytes ?? [],
+                    input: input.isEmpty ? [UInt8]("{}") : input))
+        } else if let reasoning = block.present("reasoningContent") {
+            read(reasoning: reasoning, into: &answer)
+        } else if let cited = block.present("citationsContent") {
+            read(cited: cited, into: &answer)
+        }
+    }
+
+    private static func read(reasoning: JSONValue, into answer: inout ChatAnswer) {
+        if let data = reasoning["redactedContent"]?.stringBytes {
+            answer.thinking.append(.redacted(data))
+            return
+        }
+        guard let block = reasoning["reasoningText"], let text = block["text"]?.stringBytes else {
+            return
+        }
+        answer.reasoning += text
+        if let signature = block.present("signature")?.stringBytes {
+            answer.thinking.append(.signed(text: text, signature: signature))
+        }
+    }
+
+    /// Rule R5: indexes count characters of the whole content.
+    private static func read(cited: JSONValue, into answer: inout ChatAnswer) {
+        let start = characterCount(answer.text ?? [])
+        for part in cited["content"]?.elements ?? cited.elements {
+            if let text = part["text"]?.stringBytes { answer.text = (answer.text ?? []) + text }
+        }
+        let end = characterCount(answer.text ?? [])
+        for citation in cited["citations"]?.elements ?? cited.elements {
+            guard let url = citation["location"]?["web"]?["url"]?.stringBytes else { continue }
+            answer.citations.append(
+                ChatAnswer.Citation(
+                    start: start, end: end, title: citation.present("title")?.stringBytes ?? url,
+                    url: url))
+        }
+    }
+
+    /// Characters as Python counts them: Unicode scalars.
+    private static func characterCount(_ text: [UInt8]) -> Int {
+        text.count { $0 & 0xc0 != 0x80 }
+    }
+}
+
+/// Bedrock's stop reasons (rule R6).
+enum ConverseStopReason {
+    static func read(_ reason: [UInt8]) -> ChatStopReason {
+        switch String(decoding: reason, as: UTF8.self) {
+        case "end_turn", "stop_sequence": .endOfTurn
+        case "max_tokens", "model_context_window_exceeded": .lengthLimit
+        case "tool_use": .toolUse
+        case "guardrail_intervened", "content_filtered": .filtered
+        case "malformed_model_output", "malformed_tool_use": .malformedOutput
+        default: .other
+        }
+    }
+}
+
+/// Bedrock counts cached tokens beside its input tokens; OpenAI, and we, count them within (rule R7).
+enum ConverseUsage {
+    static func read(_ usage: JSONValue) -> TokenUsage? {
+        guard let input = usage["inputTokens"]?.int, let output = usage["outputTokens"]?.int else {
+            return nil
+        }
+        let read = usage.present("cacheReadInputTokens")?.int
+        let written = usage.present("cacheWriteInputTokens")?.int
+        var tokens = TokenUsage()
+        tokens.cacheRead = clamped(read)
+        tokens.cacheWrite = clamped(written)
+        tokens.input = clamped(input) + tokens.cacheRead + tokens.cacheWrite
+        tokens.output = clamped(output)
+        tokens.hasCacheCounts = read != nil || written != nil
+        for detail in usage["cacheDetails"]?.elements ?? usage.elements
+        where detail["ttl"]?.equals("1h") == true {
+            tokens.cacheWriteOneHour += clamped(detail["inputTokens"]?.int)
+        }
+        return tokens
+    }
+
+    /// Rule R8.
+    static func serviceTier(_ root: JSONValue) -> String? {
+        guard let tier = root["serviceTier"]?["type"]?.string,
+            ["default", "flex", "priority"].contains(tier)
+        else { return nil }
+        return tier
+    }
+
+    /// A count from the wire: not negative, and so small that sums cannot overflow.
+    private static func clamped(_ count: Int?) -> Int { min(max(count ?? 0, 0), Int(Int32.max)) }
+}

@@ -1,0 +1,204 @@
+public import Primitives
+
+/// AWS Signature Version 4 (bedrock-api.md section 4), for every service but S3.
+public struct SigV4: Sendable {
+    /// What is signed.
+    public struct Request: Sendable {
+        /// The method in upper case.
+        public var method: [UInt8]
+        /// Path and query as they go on the wire, percent-encoded once.
+        public var target: [UInt8]
+        /// The fields to sign, Host included; those that proxies change are left out.
+        public var fields: [(name: [UInt8], value: [UInt8])]
+        /// The hash of the body in hexadecimal.
+        public var payloadHash: [UInt8]
+
+        /// A request.
+        public init(
+            method: [UInt8], target: [UInt8], fields: [(name: [UInt8], value: [UInt8])],
+            payloadHash: [UInt8]
+        ) {
+            self.method = method
+            self.target = target
+            self.fields = fields
+            self.payloadHash = payloadHash
+        }
+    }
+
+    /// A signature and the texts it was made of.
+    public struct Signature: Sendable {
+        /// Step 7.
+        public let canonicalRequest: [UInt8]
+        /// Step 8.
+        public let stringToSign: [UInt8]
+        /// Step 9, in hexadecimal.
+        public let signature: [UInt8]
+        /// Step 10: the value of Authorization.
+        public let authorization: [UInt8]
+    }
+
+    private static let unsigned: [StaticString] = [
+        "authorization", "user-agent", "connection", "expect", "keep-alive", "proxy-authenticate",
+        "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "baggage",
+        "traceparent", "tracestate", "x-amzn-trace-id",
+    ]
+
+    private let accessKeyID: [UInt8]
+    private let secretAccessKey: Secret
+    private let region: [UInt8]
+    private let service: [UInt8]
+
+    /// A signer for a service in a region.
+    public init(accessKeyID: String, secretAccessKey: Secret, region: String, service: String) {
+        self.accessKeyID = Array(accessKeyID.utf8)
+        self.secretAccessKey = secretAccessKey
+        self.region = Array(region.utf8)
+        self.service = Array(service.utf8)
+    }
+
+    /// `YYYYMMDDTHHMMSSZ`, for X-Amz-Date.
+    public static func timestamp(_ time: WallTime) -> [UInt8] {
+        let date = CivilDate(time)
+        var text: [UInt8] = []
+        text.append(decimal: date.year, width: 4)
+        text.append(decimal: date.month, width: 2)
+        text.append(decimal: date.day, width: 2)
+        text.append("T")
+        text.append(decimal: date.hour, width: 2)
+        text.append(decimal: date.minute, width: 2)
+        text.append(decimal: date.second, width: 2)
+        text.append("Z")
+        return text
+    }
+
+    /// Signs a request whose X-Amz-Date is `timestamp`.
+    public func sign(_ request: Request, timestamp: [UInt8]) -> Signature {
+        let fields = Self.canonicalFields(request.fields)
+        var names: [UInt8] = []
+        for (index, field) in fields.enumerated() {
+            if index > 0 { names.append(";") }
+            names.append(contentsOf: field.name)
+        }
+        let canonical = Self.canonicalRequest(request, fields, names)
+        let day = Array(timestamp.prefix(8))
+        var scope = day
+        for part in [region, service, [UInt8]("aws4_request")] {
+            scope.append("/")
+            scope.append(contentsOf: part)
+        }
+        var toSign = [UInt8]("AWS4-HMAC-SHA256\n")
+        toSign.append(contentsOf: timestamp)
+        toSign.append("\n")
+        toSign.append(contentsOf: scope)
+        toSign.append("\n")
+        toSign.append(contentsOf: SHA256.hexadecimalDigest(canonical.span))
+        var signature: [UInt8] = []
+        signature.append(
+            hexadecimal: HMACSHA256.authenticate(key: signingKey(day), message: toSign.span))
+        var authorization = [UInt8]("AWS4-HMAC-SHA256 Credential=")
+        authorization.append(contentsOf: accessKeyID)
+        authorization.append("/")
+        authorization.append(contentsOf: scope)
+        authorization.append(", SignedHeaders=")
+        authorization.append(contentsOf: names)
+        authorization.append(", Signature=")
+        authorization.append(contentsOf: signature)
+        return Signature(
+            canonicalRequest: canonical, stringToSign: toSign, signature: signature,
+            authorization: authorization)
+    }
+
+    private func signingKey(_ day: [UInt8]) -> [UInt8] {
+        var key = [UInt8]("AWS4") + secretAccessKey.exposed
+        for part in [day, region, service, [UInt8]("aws4_request")] {
+            key = HMACSHA256.authenticate(key: key, message: part.span)
+        }
+        return key
+    }
+
+    // MARK: - Canonical forms
+
+    private static func canonicalRequest(
+        _ request: Request, _ fields: [(name: [UInt8], value: [UInt8])], _ names: [UInt8]
+    ) -> [UInt8] {
+        let path = request.target.prefix { $0 != UInt8(ascii: "?") }
+        let query = request.target.dropFirst(path.count + 1)
+        var text = request.method
+        text.append("\n")
+        text.append(contentsOf: canonicalPath(Array(path)))
+        text.append("\n")
+        text.append(contentsOf: canonicalQuery(Array(query)))
+        text.append("\n")
+        for field in fields {
+            text.append(contentsOf: field.name)
+            text.append(":")
+            text.append(contentsOf: field.value)
+            text.append("\n")
+        }
+        text.append("\n")
+        text.append(contentsOf: names)
+        text.append("\n")
+        text.append(contentsOf: request.payloadHash)
+        return text
+    }
+
+    /// Step 3: dot segments resolved, then encoded a second time.
+    private static func canonicalPath(_ path: [UInt8]) -> [UInt8] {
+        var segments: [ArraySlice<UInt8>] = []
+        for segment in path.split(separator: UInt8(ascii: "/")) {
+            if segment.elementsEqual([UInt8(ascii: ".")]) { continue }
+            if segment.elementsEqual([UInt8]("..")) {
+                _ = segments.popLast()
+            } else {
+                segments.append(segment)
+            }
+        }
+        var normal: [UInt8] = []
+        for segment in segments {
+            normal.append("/")
+            normal.append(contentsOf: segment)
+        }
+        if normal.isEmpty || path.last == UInt8(ascii: "/") { normal.append("/") }
+        return PercentEncoding.encode(normal, keeping: .unreservedAndSlash)
+    }
+
+    /// Step 4: pairs sorted by name, then value; their encoding stays.
+    private static func canonicalQuery(_ query: [UInt8]) -> [UInt8] {
+        let pairs = query.split(separator: UInt8(ascii: "&")).map { pair in
+            let name = pair.prefix { $0 != UInt8(ascii: "=") }
+            return (name: Array(name), value: Array(pair.dropFirst(name.count + 1)))
+        }
+        let sorted = pairs.sorted { left, right in
+            left.name == right.name
+                ? left.value.lexicographicallyPrecedes(right.value)
+                : left.name.lexicographicallyPrecedes(right.name)
+        }
+        var text: [UInt8] = []
+        for (index, pair) in sorted.enumerated() {
+            if index > 0 { text.append("&") }
+            text.append(contentsOf: pair.name)
+            text.append("=")
+            text.append(contentsOf: pair.value)
+        }
+        return text
+    }
+
+    /// Step 5: lower-case names in order, values with single spaces, several of a name joined by commas.
+    private static func canonicalFields(
+        _ fields: [(name: [UInt8], value: [UInt8])]
+    ) -> [(name: [UInt8], value: [UInt8])] {
+        var canonical: [(name: [UInt8], value: [UInt8])] = []
+        for field in fields {
+            let name = field.name.map(\.asciiLowercased)
+            if unsigned.contains(where: { name.span.equals($0) }) { continue }
+            let words = field.value.split { $0 == 0x20 || $0 == 0x09 }
+            let value = Array(words.joined(separator: [0x20]))
+            if let index = canonical.firstIndex(where: { $0.name == name }) {
+                canonical[index].value += [UInt8(ascii: ",")] + value
+            } else {
+                canonical.append((name, value))
+            }
+        }
+        return canonical.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+    }
+}
