@@ -53,7 +53,7 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
-            name: "Simulator", dependencies: ["Runtime", "Translation", "Wire", "Primitives"],
+            name: "Simulator", dependencies: ["Runtime", "Wire", "Primitives", "CSys"],
             swiftSettings: settings),
 
         // Front door.

@@ -9,7 +9,7 @@ struct Sluice: ParsableCommand {
         abstract: "An OpenAI-compatible AI gateway.",
         discussion: "Start with: sluice serve --config gateway.yaml",
         version: Version.text,
-        subcommands: [Serve.self, Check.self, Usage.self, Key.self])
+        subcommands: [Serve.self, Check.self, Simulate.self, Usage.self, Key.self])
 
     /// Exit codes: 0 fine, 1 the configuration or input is wrong, 2 wrong usage, 3 the run failed.
     static func main() {

@@ -49,10 +49,7 @@ public import Primitives
         setOption(descriptor, SOL_SOCKET, SO_REUSEADDR)
         setOption(descriptor, SOL_SOCKET, SO_REUSEPORT)
         if address.isIPv6 { setOption(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
-        let bound = unsafe address.withUnsafeSockAddr { name, length in
-            unsafe bind(descriptor, name, length)
-        }
-        guard bound == 0, Glibc.listen(descriptor, Int32(Limits.listenBacklog)) == 0 else {
+        guard address.bind(descriptor), Glibc.listen(descriptor, Int32(Limits.listenBacklog)) == 0 else {
             let number = errno
             close(descriptor)
             throw KernelFailure(number: number)

@@ -70,6 +70,11 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
         return isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
+    /// Binds a socket to the address; false leaves the reason in `errno`.
+    public func bind(_ descriptor: Int32) -> Bool {
+        unsafe withUnsafeSockAddr { name, length in unsafe Glibc.bind(descriptor, name, length) } == 0
+    }
+
     /// Calls `body` with the address as system calls want it.
     func withUnsafeSockAddr<Result>(
         _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result

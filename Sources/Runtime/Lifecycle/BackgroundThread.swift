@@ -23,6 +23,9 @@ import Glibc
     /// Waits until the closure has returned. Call it once.
     public func join() { pthread_join(thread, nil) }
 
+    /// Lets the thread end by itself; `join` must not be called then.
+    public func detach() { pthread_detach(thread) }
+
     fileprivate static func run(_ context: UnsafeMutableRawPointer?) {
         guard let context = unsafe context else { return }
         let start = unsafe Unmanaged<Start>.fromOpaque(context).takeRetainedValue()

@@ -1,0 +1,115 @@
+import Primitives
+import Wire
+
+/// What a model says to a conversation: decided here, written by the dialects.
+struct SimulatedTurn {
+    enum Content: Equatable {
+        /// Words, each with the blank before it.
+        case text([String])
+        case call(name: [UInt8], arguments: [UInt8])
+    }
+
+    enum Failure: CaseIterable {
+        case overloaded, serverError, unavailable, reset, cutStream, errorInStream
+    }
+
+    let content: Content
+    let isCutShort: Bool
+    let inputTokens: Int
+    let outputTokens: Int
+    /// For ids: 16 hexadecimal digits.
+    let identity: [UInt8]
+    let failure: Failure?
+
+    private static let words = [
+        "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "rain",
+        "falls", "on", "New", "York", "and", "somebody", "reads", "this",
+    ]
+
+    init(
+        conversation: Conversation, body: [UInt8], options: SimulatorOptions
+    ) {
+        let digest = SHA256.digest((Array("\(options.seed):".utf8) + body).span)
+        var random = SeededGenerator(
+            seed: digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
+        var hexadecimal: [UInt8] = []
+        hexadecimal.append(hexadecimal: digest.prefix(8))
+        identity = hexadecimal
+        let roll = Double.random(in: 0..<1, using: &random)
+        failure = roll < options.failureRate ? Failure.allCases.randomElement(using: &random) : nil
+        var words = conversation.fixedText?.split(separator: " ").map(String.init) ?? []
+        if let tool = conversation.tool, conversation.fixedText == nil {
+            content = .call(name: tool.name, arguments: SchemaExample.write(tool.schema))
+            isCutShort = false
+            outputTokens = 12
+        } else {
+            while words.isEmpty || conversation.fixedText == nil && words.count < options.chunkCount {
+                words.append(Self.words.randomElement(using: &random) ?? "word")
+            }
+            let limit = max(1, conversation.maximumTokens ?? words.count)
+            isCutShort = words.count > limit
+            words = Array(words.prefix(limit))
+            outputTokens = words.count
+            content = .text(words.enumerated().map { $0 == 0 ? $1 : " " + $1 })
+        }
+        inputTokens = max(1, body.count / Limits.bytesPerTokenGuess)
+    }
+}
+
+/// What matters of a conversation, whichever dialect it came in.
+struct Conversation {
+    struct Tool {
+        let name: [UInt8]
+        let schema: JSONValue?
+    }
+
+    /// The tool to call; nil when there is none, none may be called, or a result has just come.
+    var tool: Tool?
+    /// Text that must be said: a quoted tool result, or an example of a schema.
+    var fixedText: String?
+    var maximumTokens: Int?
+}
+
+/// The smallest value that a JSON schema takes, with a plausible place where one is asked for.
+enum SchemaExample {
+    static func write(_ schema: JSONValue?) -> [UInt8] {
+        var writer = JSONWriter()
+        write(schema, name: "", depth: 0, to: &writer)
+        return writer.bytes
+    }
+
+    private static func write(
+        _ schema: JSONValue?, name: String, depth: Int, to writer: inout JSONWriter
+    ) {
+        if let choice = schema?.present("enum") {
+            for first in choice.elements.prefix(1) { return writer.value(first) }
+        }
+        if let constant = schema?["const"] { return writer.value(constant) }
+        switch schema?["type"]?.string ?? "object" {
+        case "string":
+            let isPlace = ["location", "city", "place"].contains { name.lowercased().contains($0) }
+            writer.string(text: isPlace ? "New York City" : "text")
+        case "integer", "number": writer.integer(1)
+        case "boolean": writer.bool(true)
+        case "null": writer.null()
+        case "array":
+            writer.beginArray()
+            writer.endArray()
+        default:
+            writer.beginObject()
+            if depth < 8, let schema {
+                for required in schema.present("required")?.elements ?? schema.elements {
+                    guard let key = required.stringBytes else { continue }
+                    let property = schema.present("properties")?.members.first {
+                        $0.key.stringBytes == key
+                    }
+                    writer.key(bytes: key)
+                    write(
+                        property?.value ?? nil, name: String(decoding: key, as: UTF8.self),
+                        depth: depth + 1, to: &writer)
+                }
+            }
+            writer.endObject()
+        }
+    }
+}
