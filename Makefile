@@ -1,0 +1,44 @@
+# Sluice: `make run` for the first five minutes, `make test` for everything that is tested.
+SHELL := /bin/bash
+RELEASE := swift build -c release --static-swift-stdlib
+BINARY := .build/release/sluice
+
+.PHONY: help setup build run test unit e2e check format image-test real-vllm clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+setup: ## Install the Debian packages that building and testing need
+	@scripts/setup.sh
+
+build: setup ## Build the release binary
+	$(RELEASE)
+
+run: build ## Start the simulator and the gateway, and print a first curl
+	@scripts/run.sh
+
+test: setup unit e2e ## Run every test
+
+unit: setup
+	swift build --build-tests
+	swift test --skip-build --parallel
+
+e2e: build
+	@scripts/python.sh
+	.venv/bin/python -m pytest -q Tests/EndToEnd --ignore Tests/EndToEnd/real_vllm.py
+
+check: ## Lint the sources
+	swift format lint --strict --recursive --parallel Sources Tests Package.swift
+
+format: ## Format the sources
+	swift format --in-place --recursive --parallel Sources Tests Package.swift
+
+image-test: build ## Run the stripped binary in a bare Debian 12 root
+	scripts/bare-root-test.sh
+
+real-vllm: build ## Test against a real vLLM: SLUICE_REAL_VLLM_URL=http://127.0.0.1:8000/v1 make real-vllm
+	@scripts/python.sh
+	.venv/bin/python -m pytest -q Tests/EndToEnd/real_vllm.py
+
+clean: ## Remove what was built
+	rm -rf .build .venv
