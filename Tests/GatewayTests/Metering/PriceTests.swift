@@ -24,9 +24,9 @@ import Translation
     }
 
     @Test func `a region prefix and an ARN lead to the model's own price`() {
-        let plain = book.price(for: "anthropic.claude-3-haiku-20240307-v1:0", kind: "bedrock")
+        let plain = book.price(for: "anthropic.claude-3-5-haiku-20241022-v1:0", kind: "bedrock")
         #expect(plain != nil)
-        let arn = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-haiku-20240307-v1:0"
+        let arn = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0"
         #expect(book.price(for: arn, kind: "bedrock")?.id == plain?.id)
         #expect(book.price(for: "no.such-model", kind: "bedrock") == nil)
     }
