@@ -172,11 +172,11 @@ struct BlockingHTTPClient {
         private var body: [UInt8] = []
 
         mutating func receive(_ bytes: [UInt8], isEnd: Bool) throws(Failure) -> Answer? {
-            carried += bytes
+            let input = carried + bytes
             var position = 0
-            defer { carried.removeFirst(position) }
+            defer { carried = Array(input[position...]) }
             while true {
-                var event = reader.next(carried.span, position: &position)
+                var event = reader.next(input.span, position: &position)
                 if event == .needsMore, isEnd { event = reader.connectionEnded() }
                 switch event {
                 case .needsMore:
@@ -184,7 +184,7 @@ struct BlockingHTTPClient {
                     return nil
                 case .head: break
                 case .body(let range):
-                    body += carried[range]
+                    body += input[range]
                     guard body.count <= BlockingHTTPClient.bodyLimit else {
                         throw Failure(message: "the answer is too long")
                     }
