@@ -69,7 +69,8 @@ struct MessageReader {
             if blocks.contains(where: { $0.isDocument }), !blocks.contains(where: { $0.isText }) {
                 blocks.append(.text([UInt8]("See the attached document.")))
             }
-            let isSplit = !turn.results.isEmpty && !blocks.isEmpty && !profile.hasMixedToolResultTurn
+            let isSplit =
+                !turn.results.isEmpty && !blocks.isEmpty && !profile.hasMixedToolResultTurn
             guard isSplit else {
                 finished.append(ChatTurn(role: turn.role, blocks: turn.results + blocks))
                 continue
@@ -255,7 +256,9 @@ struct MessageReader {
         guard !calls.isEmpty else {
             throw RequestFields.invalid("\(path).role", "This tool message answers no call.")
         }
-        let id = message.present("tool_call_id")?.stringBytes.map { NameAlphabet.toolCallID.fit($0) }
+        let id = message.present("tool_call_id")?.stringBytes.map {
+            NameAlphabet.toolCallID.fit($0)
+        }
         guard let index = calls.firstIndex(where: { $0.id == id }) else {
             throw RequestFields.invalid(
                 "\(path).tool_call_id", "There is no call with this id to answer.")

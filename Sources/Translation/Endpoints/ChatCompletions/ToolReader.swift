@@ -40,7 +40,8 @@ struct ToolReader {
             throw RequestFields.unsupportedValue(
                 "\(path).type", "Only tools of type function and custom are supported.")
         }
-        let definition = isBare ? tool : isCustom ? tool.present("custom") : tool.present("function")
+        let definition =
+            isBare ? tool : isCustom ? tool.present("custom") : tool.present("function")
         let place = isBare ? path : "\(path).\(isCustom ? "custom" : "function")"
         guard let definition, let name = definition.present("name")?.stringBytes, !name.isEmpty
         else {
@@ -146,8 +147,8 @@ struct ToolReader {
 }
 
 extension ChatTools {
-    /// Rules A32 and A33: with calls in the history tools must be declared, and `none` or the lack of
-    /// tools then means that new calls are thrown away.
+    /// Rules A32 and A33: with calls in the history tools must be declared, and `none` or the lack
+    /// of tools then means that new calls are thrown away.
     mutating func declareUsedOnes(_ used: [[UInt8]]) {
         guard !used.isEmpty else {
             if isSuppressed { list = [] }
