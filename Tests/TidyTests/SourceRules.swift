@@ -21,7 +21,8 @@ enum SourceRules {
         ("print(", "Output.line in the front door, the log elsewhere"),
         ("try!", "handle the error"), ("as!", "as? and a decision"),
         ("DispatchQueue", "a worker, or BackgroundThread"), ("Date()", "SystemClock, passed in"),
-        ("fatalError(", "precondition with a condition"), ("TO" + "DO", "do it, or say so in the issue"),
+        ("fatalError(", "precondition with a condition"),
+        ("TO" + "DO", "do it, or say so in the issue"),
     ]
 
     /// Classes that promise thread-safety by hand: each says why in its comment.
@@ -41,7 +42,7 @@ enum SourceRules {
             if line.count > columnLimit { problems.append(place + "\(line.count) columns") }
             problems += importProblems(line, floor: floor).map { place + $0 }
             let code = line.components(separatedBy: "//").first ?? ""
-            for (word, instead) in banned where code.contains(word) {
+            for (word, instead) in banned where holds(word, in: code) {
                 problems.append(place + "\(word) is banned: \(instead)")
             }
             if code.contains("@unchecked Sendable"),
@@ -56,6 +57,19 @@ enum SourceRules {
         return problems + longFunctions(lines)
     }
 
+    /// Whether a word stands in code by itself: `fingerprint(` holds no `print(`.
+    private static func holds(_ word: String, in code: String) -> Bool {
+        var rest = code[...]
+        while let found = rest.range(of: word) {
+            let before =
+                found.lowerBound > code.startIndex
+                ? code[code.index(before: found.lowerBound)] : " "
+            if !before.isLetter { return true }
+            rest = rest[found.upperBound...]
+        }
+        return false
+    }
+
     private static func importProblems(_ line: String, floor: String) -> [String] {
         let words = line.split(separator: " ")
         guard let position = words.firstIndex(of: "import"), position <= 1,
@@ -64,7 +78,8 @@ enum SourceRules {
         let module = String(words[position + 1])
         if module == "Foundation" { return ["Foundation stays out of the sources"] }
         if let mine = floors.firstIndex(of: floor), let theirs = floors.firstIndex(of: module) {
-            return theirs < mine ? [] : ["\(floor) must not import \(module), which is no lower floor"]
+            return theirs < mine
+                ? [] : ["\(floor) must not import \(module), which is no lower floor"]
         }
         guard let allowed = modules[module] else { return ["\(module) is not a module we know"] }
         return allowed.contains(floor) ? [] : ["\(floor) must not import \(module)"]
@@ -88,7 +103,7 @@ enum SourceRules {
             let indentation = line.prefix { $0 == " " }
             let words = line.split(separator: " ")
             guard let keyword = words.firstIndex(where: { $0 == "func" || $0.hasPrefix("init(") }),
-                keyword <= 4, !line.contains("//")
+                keyword <= 4, !line.contains("//"), !line.hasSuffix("}")
             else { continue }
             // A requirement of a protocol has no body.
             guard

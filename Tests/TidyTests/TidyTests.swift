@@ -37,7 +37,8 @@ import Testing
     @Test(arguments: [
         ("import Foundation", "Wire", "Foundation"), ("import Gateway", "Wire", "no lower floor"),
         ("public import Runtime", "Gateway", "no lower floor"),
-        ("import CSQLite", "Gateway", "must not import"), ("import Yams", "Gateway", "not a module"),
+        ("import CSQLite", "Gateway", "must not import"),
+        ("import Yams", "Gateway", "not a module"),
         ("let x = try! f()", "Wire", "try!"), ("print(1)", "Runtime", "print("),
         ("final class X: @unchecked Sendable {}", "Runtime", "not on the list"),
         ("public struct X {}", "Wire", "without a comment"),

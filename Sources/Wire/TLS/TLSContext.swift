@@ -84,14 +84,14 @@ public struct TLSFailure: Error, Sendable, Equatable {
 
     private func use(_ chain: [UInt8]) throws(TLSFailure) {
         let certificates = unsafe PEM.certificates(chain)
-        defer { for unsafecertificate in unsafe certificates { unsafe X509_free(certificate) } }
+        defer { unsafe certificates.forEach { unsafe X509_free($0) } }
         guard let leaf = unsafe certificates.first else {
             throw TLSFailure("the certificate file holds no PEM certificate")
         }
         guard unsafe SSL_CTX_use_certificate(pointer, leaf) == 1 else {
             throw TLSFailure.fromQueue("the certificate is not usable")
         }
-        for unsafeintermediate in unsafe certificates.dropFirst() {
+        unsafe certificates.dropFirst().forEach { intermediate in
             unsafe X509_up_ref(intermediate)
             _ = unsafe openssl_add_chain_certificate(pointer, intermediate)
         }
@@ -113,7 +113,7 @@ public struct TLSFailure: Error, Sendable, Equatable {
             throw TLSFailure("the CA file holds no PEM certificate")
         }
         let store = unsafe SSL_CTX_get_cert_store(pointer)
-        for unsafecertificate in unsafe certificates {
+        unsafe certificates.forEach { certificate in
             _ = unsafe X509_STORE_add_cert(store, certificate)
             unsafe X509_free(certificate)
         }
