@@ -80,7 +80,12 @@ extension APIError {
     }()
 
     /// The stream's bytes ended, or made no sense, before the answer was complete (rule S9).
-    static let upstreamIncomplete = APIError(
-        status: 502, type: "server_error", code: "upstream_incomplete",
-        message: "the upstream stream ended before the response was complete", origin: .upstream)
+    static let upstreamIncomplete: APIError = {
+        var error = APIError(
+            status: 502, type: "server_error", code: "upstream_incomplete",
+            message: "the upstream stream ended before the response was complete",
+            origin: .upstream)
+        error.isWorthAnotherTarget = true
+        return error
+    }()
 }

@@ -23,6 +23,13 @@ struct ModelProfile: Equatable, Sendable {
     /// Claude's version times 100, such as 405 for 4.5; 0 for other families.
     var claudeVersion = 0
 
+    /// Whether a tool may be marked as strict (rule A27). The version is unknown where only the
+    /// configuration knows the family; Claude lost this when it lost sampling.
+    var takesStrictTools: Bool {
+        guard family == .anthropic else { return false }
+        return claudeVersion > 0 ? claudeVersion <= 406 : hasSampling
+    }
+
     /// The profile that follows from a model id, with the configuration's overrides.
     init(modelID: String, overrides: [String: String] = [:]) {
         let name = Self.baseName(modelID)

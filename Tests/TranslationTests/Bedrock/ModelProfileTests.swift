@@ -25,7 +25,8 @@ import Testing
 
     @Test(arguments: [
         "arn:aws:bedrock:us-east-1:123456789012:imported-model/anthropic.claude-3-haiku",
-        "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/amazon.nova", "anthropic", "", "arn:",
+        "arn:aws:bedrock:us-east-1:123456789012:provisioned-model/amazon.nova", "anthropic", "",
+        "arn:",
     ])
     func `an id that names no known model is generic`(_ model: String) {
         #expect(ModelProfile(modelID: model) == ModelProfile(modelID: "vendor.model"))

@@ -30,14 +30,16 @@ enum BedrockTarget {
 
     /// The same for the text of a request that lacks its `model`.
     static func chat(
-        _ members: String, model: String = claude, _ change: (inout TargetOptions) -> Void = { _ in }
+        _ members: String, model: String = claude,
+        _ change: (inout TargetOptions) -> Void = { _ in }
     ) throws -> any BackendCall {
         try chat(Array("{\"model\":\"gw-model\",\(members)}".utf8), options(model, change))
     }
 
     /// The canonical request that such a text is read into.
     static func read(
-        _ members: String, model: String = claude, _ change: (inout TargetOptions) -> Void = { _ in }
+        _ members: String, model: String = claude,
+        _ change: (inout TargetOptions) -> Void = { _ in }
     ) throws -> ChatRequest {
         let document = try JSONDocument(Array("{\"model\":\"gw-model\",\(members)}".utf8))
         let target = options(model, change)
@@ -47,7 +49,8 @@ enum BedrockTarget {
 
     /// The Converse body for such a text.
     static func body(
-        _ members: String, model: String = claude, _ change: (inout TargetOptions) -> Void = { _ in }
+        _ members: String, model: String = claude,
+        _ change: (inout TargetOptions) -> Void = { _ in }
     ) throws -> JSONValue {
         let call = try chat(members, model: model, change)
         return try JSONDocument(call.requests[0].body).root
@@ -55,7 +58,8 @@ enum BedrockTarget {
 
     /// The error that refuses such a text; nil when it is accepted.
     static func refusal(
-        _ members: String, model: String = claude, _ change: (inout TargetOptions) -> Void = { _ in }
+        _ members: String, model: String = claude,
+        _ change: (inout TargetOptions) -> Void = { _ in }
     ) throws -> APIError? {
         do {
             _ = try chat(members, model: model, change)

@@ -70,7 +70,8 @@ extension JSONValue {
     /// Members by name.
     var dictionary: [String: JSONValue] {
         Dictionary(
-            members.map { ($0.key.string ?? "", $0.value) }, uniquingKeysWith: { first, _ in first })
+            members.map { ($0.key.string ?? "", $0.value) }, uniquingKeysWith: { first, _ in first }
+        )
     }
 
     fileprivate var embeddedRoot: JSONValue {

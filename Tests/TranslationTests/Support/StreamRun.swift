@@ -38,7 +38,10 @@ struct StreamRun {
     /// The deltas of the chunks, as compact JSON; an empty one with its finish reason.
     var deltas: [String] {
         chunks.compactMap { chunk -> String? in
-            guard let choice = try? JSONDocument(chunk).root["choices"]?.elements.first(where: { _ in true })
+            guard
+                let choice = try? JSONDocument(chunk).root["choices"]?.elements.first(where: { _ in
+                    true
+                })
             else { return nil }
             guard let reason = choice["finish_reason"]?.string else { return choice["delta"]?.text }
             return reason

@@ -24,7 +24,8 @@ struct ChatChunkWriter {
     private var hasBegun = false
     private var callCount = 0
     private var thinkingCount = 0
-    private var hasContent = false
+    /// Whether the model has said or called anything (rule R6).
+    private var hasOutput = false
 
     init(request: ClientRequest, tools: ChatTools) {
         self.request = request
@@ -36,17 +37,15 @@ struct ChatChunkWriter {
         switch delta {
         case .begin: begin(&output)
         case .text(let text):
-            guard !text.isEmpty else { return }
             begin(&output)
-            content(text, &output)
+            if !text.isEmpty { content(text, &output) }
         case .callBegin(let block, let id, let name, let isHidden):
             begin(&output)
             beginCall(block, id: id, name: name, isHidden: isHidden, &output)
         case .callInput(let block, let fragment): callInput(block, fragment, &output)
         case .reasoning(let block, let text):
-            guard !text.isEmpty else { return }
             begin(&output)
-            reasoning(block, text, &output)
+            if !text.isEmpty { reasoning(block, text, &output) }
         case .reasoningSignature(let block, let signature): sign(block, signature)
         case .redactedReasoning(let block, let data): redact(block, data)
         case .blockEnd(let block): end(block, &output)
@@ -87,7 +86,7 @@ struct ChatChunkWriter {
     }
 
     private mutating func content(_ text: [UInt8], _ output: inout StreamOutput) {
-        hasContent = true
+        hasOutput = true
         output.outputBytes += text.count
         chunk(&output) { writer in
             writer.key("content")
@@ -99,7 +98,10 @@ struct ChatChunkWriter {
         _ block: Int, id: [UInt8], name: [UInt8], isHidden: Bool, _ output: inout StreamOutput
     ) {
         let kind = tools.kind(of: name)
+        // Without a stop, the block before it ends where the next one begins.
+        end(block, &output)
         if kind == .structuredOutput { return open(block, .structuredOutput) }
+        if !isHidden { hasOutput = true }
         guard !isHidden, !tools.isSuppressed, !tools.isFirstCallOnly || callCount == 0 else {
             return open(block, .hidden)
         }
@@ -269,7 +271,7 @@ struct ChatChunkWriter {
 
     private mutating func finish(_ reason: ChatStopReason, _ output: inout StreamOutput) {
         for key in blocks.map(\.key).sorted() { end(key, &output) }
-        if reason == .malformedOutput, !hasContent, callCount == 0 {
+        if reason == .malformedOutput, !hasOutput {
             output.state = .failed(.malformedModelOutput)
             return
         }

@@ -66,15 +66,16 @@ struct MessageReader {
         }
         for turn in turns {
             var blocks = turn.blocks
+            let results = turn.results.map(Self.filled)
             if blocks.contains(where: { $0.isDocument }), !blocks.contains(where: { $0.isText }) {
                 blocks.append(.text([UInt8]("See the attached document.")))
             }
-            let isSplit = !turn.results.isEmpty && !blocks.isEmpty && !profile.hasMixedToolResultTurn
-            guard isSplit else {
-                finished.append(ChatTurn(role: turn.role, blocks: turn.results + blocks))
+            let isMixed = !results.isEmpty && !blocks.isEmpty
+            guard isMixed, !profile.hasMixedToolResultTurn else {
+                finished.append(ChatTurn(role: turn.role, blocks: results + blocks))
                 continue
             }
-            finished.append(ChatTurn(role: .user, blocks: turn.results))
+            finished.append(ChatTurn(role: .user, blocks: results))
             finished.append(ChatTurn(role: .assistant, blocks: [.text([UInt8]("Understood."))]))
             finished.append(ChatTurn(role: .user, blocks: blocks))
         }
@@ -82,14 +83,23 @@ struct MessageReader {
         return finished
     }
 
-    /// Rule A11: Claude refuses a prefill that ends in white space.
+    /// Rule A22: a result must hold something.
+    private static func filled(_ block: ChatBlock) -> ChatBlock {
+        guard case .toolResult(let id, let content, let isError) = block, content.isEmpty else {
+            return block
+        }
+        return .toolResult(id: id, content: [.text([UInt8]("(empty)"))], isError: isError)
+    }
+
+    /// Rule A11: Claude refuses a prefill that ends in white space, also in front of a cache point.
     private func trimPrefill(_ turns: inout [ChatTurn]) {
         guard let last = turns.last, last.role == .assistant,
-            case .text(let text) = last.blocks.last
+            let index = last.blocks.lastIndex(where: { !$0.isCachePoint }),
+            case .text(let text) = last.blocks[index]
         else { return }
         var characters = String(decoding: text, as: UTF8.self)
         while characters.last?.isWhitespace == true { characters.removeLast() }
-        turns[turns.count - 1].blocks[last.blocks.count - 1] = .text(Array(characters.utf8))
+        turns[turns.count - 1].blocks[index] = .text(Array(characters.utf8))
     }
 
     // MARK: - Roles
@@ -100,7 +110,7 @@ struct MessageReader {
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
         } else {
-            for (index, part) in (message["content"]?.elements ?? message.elements).enumerated() {
+            for (index, part) in try contentParts(message, path).enumerated() {
                 let place = "\(path).content[\(index)]"
                 guard part["type"]?.equals("text") == true else {
                     throw RequestFields.invalid(
@@ -117,11 +127,8 @@ struct MessageReader {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
-        } else if let content = message.present("content") {
-            guard content.kind == .array else {
-                throw RequestFields.wrongType("\(path).content", "a string or a list of parts")
-            }
-            for (index, part) in content.elements.enumerated() {
+        } else {
+            for (index, part) in try contentParts(message, path).enumerated() {
                 try parts.append(part, "\(path).content[\(index)]", to: &blocks)
             }
         }
@@ -148,8 +155,8 @@ struct MessageReader {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
-        } else if let content = message.present("content") {
-            for (index, part) in content.elements.enumerated() {
+        } else {
+            for (index, part) in try contentParts(message, path).enumerated() {
                 let place = "\(path).content[\(index)]"
                 switch part["type"]?.string {
                 case "text": try parts.appendText(part, place, to: &blocks)
@@ -179,7 +186,12 @@ struct MessageReader {
             legacyCount += 1
             var id = [UInt8]("fc_")
             id.append(decimal: legacyCount)
-            let name = names.sent(for: call["name"]?.stringBytes ?? [])
+            guard let given = call.present("name")?.stringBytes, !given.isEmpty else {
+                throw .badRequest(
+                    "missing_required_parameter", param: "\(path).function_call.name",
+                    "A function call needs a name.")
+            }
+            let name = names.sent(for: given)
             noteUse(of: name)
             calls.append(OpenCall(id: id, isLegacy: true))
             blocks.append(
@@ -216,29 +228,38 @@ struct MessageReader {
         _ message: JSONValue, _ path: String, isLegacy: Bool
     ) throws(APIError) {
         let index = try openCall(for: message, path, isLegacy: isLegacy)
-        var content: [ChatBlock] = []
+        var content = try readResultContent(message, path)
         var marker = CacheMarker.read(message)
-        if let text = message["content"]?.stringBytes {
-            if !text.isBlank { content.append(.text(text)) }
-        } else if let list = message.present("content") {
-            for (index, part) in list.elements.enumerated() {
-                try parts.append(part, "\(path).content[\(index)]", to: &content)
-            }
-            for case .cachePoint(let lifetime) in content where marker == nil {
-                marker = .some(lifetime)
-            }
-            content.removeAll { $0.isCachePoint }
+        for case .cachePoint(let lifetime) in content where marker == nil {
+            marker = .some(lifetime)
         }
+        content.removeAll { $0.isCachePoint }
         let isError = message.present("is_error")?.bool == true
         if let known = calls[index].resultIndex {
-            return extend(resultAt: known, with: content, isError: isError)
+            return extend(resultAt: known, with: content, isError: isError, marker: marker)
         }
         if turns.last?.role != .user { turns.append(OpenTurn(role: .user)) }
-        if content.isEmpty { content = [.text([UInt8]("(empty)"))] }
         calls[index].resultIndex = turns[turns.count - 1].results.count
         turns[turns.count - 1].results.append(
             .toolResult(id: calls[index].id, content: content, isError: isError))
         if let marker { turns[turns.count - 1].results.append(.cachePoint(lifetime: marker)) }
+    }
+
+    private mutating func readResultContent(
+        _ message: JSONValue, _ path: String
+    ) throws(APIError) -> [ChatBlock] {
+        if let text = message["content"]?.stringBytes { return text.isBlank ? [] : [.text(text)] }
+        var content: [ChatBlock] = []
+        for (index, part) in try contentParts(message, path).enumerated() {
+            let place = "\(path).content[\(index)]"
+            // A tool result of Converse has no room for audio (bedrock-api.md section 2.2).
+            guard part["type"]?.equals("input_audio") != true else {
+                throw RequestFields.invalid(
+                    "\(place).type", "Audio is not allowed in a tool message.")
+            }
+            try parts.append(part, place, to: &content)
+        }
+        return content
     }
 
     private func openCall(
@@ -252,24 +273,34 @@ struct MessageReader {
             }
             return index
         }
-        guard !calls.isEmpty else {
+        let given = message.present("tool_call_id")?.stringBytes
+        let id = given.map { NameAlphabet.toolCallID.fit($0) }
+        if let index = calls.firstIndex(where: { $0.id == id }) { return index }
+        guard calls.contains(where: { $0.resultIndex == nil }) else {
             throw RequestFields.invalid("\(path).role", "This tool message answers no call.")
         }
-        let id = message.present("tool_call_id")?.stringBytes.map { NameAlphabet.toolCallID.fit($0) }
-        guard let index = calls.firstIndex(where: { $0.id == id }) else {
-            throw RequestFields.invalid(
-                "\(path).tool_call_id", "There is no call with this id to answer.")
-        }
-        return index
+        throw RequestFields.invalid(
+            "\(path).tool_call_id", "There is no call with this id to answer.")
     }
 
-    private mutating func extend(resultAt index: Int, with content: [ChatBlock], isError: Bool) {
-        guard !turns.isEmpty, turns[turns.count - 1].results.indices.contains(index),
-            case .toolResult(let id, let known, let wasError) =
-                turns[turns.count - 1].results[index]
+    /// Rule A21: another message for an answered call adds to its result.
+    private mutating func extend(
+        resultAt index: Int, with content: [ChatBlock], isError: Bool, marker: String??
+    ) {
+        guard let turn = turns.indices.last,
+            case .toolResult(let id, let known, let wasError) = turns[turn].results[index]
         else { return }
-        turns[turns.count - 1].results[index] = .toolResult(
+        turns[turn].results[index] = .toolResult(
             id: id, content: known + content, isError: wasError || isError)
+        let next = index + 1
+        let isMarked = next < turns[turn].results.count && turns[turn].results[next].isCachePoint
+        guard let marker, !isMarked else { return }
+        turns[turn].results.insert(.cachePoint(lifetime: marker), at: next)
+        for call in calls.indices {
+            if let result = calls[call].resultIndex, result > index {
+                calls[call].resultIndex = result + 1
+            }
+        }
     }
 
     /// Rule A20: each call must be answered before the conversation goes on.
@@ -278,6 +309,19 @@ struct MessageReader {
             throw RequestFields.invalid(
                 path, "A tool call of the assistant message before has no answer.")
         }
+    }
+
+    // MARK: - Content
+
+    /// The parts of a message whose content is no string; none for null.
+    private func contentParts(
+        _ message: JSONValue, _ path: String
+    ) throws(APIError) -> [JSONValue] {
+        guard let content = message.present("content") else { return [] }
+        guard content.kind == .array else {
+            throw RequestFields.wrongType("\(path).content", "a string or a list of parts")
+        }
+        return Array(content.elements)
     }
 
     // MARK: - Turns

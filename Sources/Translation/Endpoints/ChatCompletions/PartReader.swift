@@ -8,7 +8,7 @@ struct PartReader {
     var fetchesImages = false
     /// URLs of images that must be fetched before the request can be written.
     private(set) var missingImages: [[UInt8]] = []
-    private var documentNames: [[UInt8]: Int] = [:]
+    private var documentNames = DocumentNames()
 
     init(allowsS3: Bool) { self.allowsS3 = allowsS3 }
 
@@ -50,7 +50,7 @@ struct PartReader {
                 "An image part needs a URL.")
         }
         let place = "\(path).image_url.url"
-        if url.span.starts(with: "data:") {
+        if DataURL.isOne(url) {
             let data = try DataURL.read(url, place)
             return try makeImage(data.bytes, mimeType: data.mimeType, place)
         }
@@ -104,7 +104,7 @@ struct PartReader {
         let place = "\(path).file.file_data"
         var bytes: [UInt8]
         var mimeType: [UInt8] = []
-        if data.span.starts(with: "data:") {
+        if DataURL.isOne(data) {
             (bytes, mimeType) = try DataURL.read(data, place)
         } else {
             bytes = try DataURL.decode(data.span, place)
@@ -118,26 +118,8 @@ struct PartReader {
                 place, "The kind of this file is not known or not supported.")
         }
         return .document(
-            format: format, name: documentName(fileName), base64: Base64.encode(bytes.span))
-    }
-
-    /// Names must differ, and their alphabet is small.
-    private mutating func documentName(_ fileName: [UInt8]) -> [UInt8] {
-        var stem = String(decoding: fileName, as: UTF8.self)
-        if let dot = stem.lastIndex(of: ".") { stem = String(stem[..<dot]) }
-        let kept = stem.map { character -> Character in
-            let isKept =
-                character.isASCII
-                && (character.isLetter || character.isNumber || "-()[]".contains(character))
-            return isKept ? character : " "
-        }
-        var name = String(kept).split(separator: " ").joined(separator: " ")
-        if name.count > 200 { name = String(name.prefix(200)) }
-        if name.isEmpty { name = "document" }
-        let base = Array(name.utf8)
-        let count = (documentNames[base] ?? 0) + 1
-        documentNames[base] = count
-        return count == 1 ? base : Array("\(name)-\(count)".utf8)
+            format: format, name: documentNames.next(for: fileName),
+            base64: Base64.encode(bytes.span))
     }
 
     /// Rule A18.
@@ -155,23 +137,58 @@ struct PartReader {
     }
 }
 
+/// Names of documents: they must differ within a request, and their alphabet is small (rule A17).
+struct DocumentNames {
+    private static let limit = 200
+    private var used: Set<String> = []
+
+    /// The name for the next document, from the name of its file.
+    mutating func next(for fileName: [UInt8]) -> [UInt8] {
+        let base = Self.fit(fileName)
+        var name = base
+        var number = 1
+        while !used.insert(name).inserted {
+            number += 1
+            let ending = "-\(number)"
+            name = base.prefix(Self.limit - ending.utf8.count) + ending
+        }
+        return Array(name.utf8)
+    }
+
+    private static func fit(_ fileName: [UInt8]) -> String {
+        var stem = String(decoding: fileName, as: UTF8.self)
+        if let dot = stem.lastIndex(of: ".") { stem = String(stem[..<dot]) }
+        let kept = stem.map { character -> Character in
+            let isKept =
+                character.isASCII
+                && (character.isLetter || character.isNumber || "-()[]".contains(character))
+            return isKept ? character : " "
+        }
+        let name = String(kept).split(separator: " ").joined(separator: " ").prefix(limit)
+        return name.isEmpty ? "document" : String(name)
+    }
+}
+
 /// `data:TYPE;base64,DATA` (RFC 2397; only Base64).
 enum DataURL {
+    /// Schemes have no case (RFC 3986 section 3.1).
+    static func isOne(_ url: [UInt8]) -> Bool {
+        url.count >= 5 && url.span.extracting(0..<5).equalsIgnoringCase("data:")
+    }
+
     static func read(
         _ url: [UInt8], _ path: String
     ) throws(APIError) -> (bytes: [UInt8], mimeType: [UInt8]) {
         let span = url.span
-        guard let comma = span.firstIndex(of: UInt8(ascii: ",")), comma >= 12 else {
+        let comma = span.firstIndex(of: UInt8(ascii: ",")) ?? 5
+        let parameters = url[5..<comma].map(\.asciiLowercased)
+            .split(separator: UInt8(ascii: ";"), omittingEmptySubsequences: false)
+        guard parameters.dropFirst().contains(where: { $0.elementsEqual("base64".utf8) }) else {
             throw RequestFields.invalid(path, "A data URL must hold ';base64,'.")
         }
-        let head = span.extracting(5..<comma)
-        guard head.count >= 7,
-            head.extracting(head.count - 7..<head.count).equalsIgnoringCase(";base64")
-        else { throw RequestFields.invalid(path, "A data URL must hold ';base64,'.") }
-        let typeEnd = head.firstIndex(of: UInt8(ascii: ";")) ?? head.count
         return (
             try decode(span.extracting(comma + 1..<span.count), path),
-            head.extracting(0..<typeEnd).array.map(\.asciiLowercased)
+            parameters.first.map { Array($0) } ?? []
         )
     }
 

@@ -7,8 +7,8 @@ struct ToolReader {
 
     func read(_ root: JSONValue, names: inout ToolNames) throws(APIError) -> ChatTools {
         var tools = ChatTools()
-        let given = root.present("tools").flatMap { $0.count > 0 ? $0 : nil }
-        let functions = root.present("functions").flatMap { $0.count > 0 ? $0 : nil }
+        let given = try list("tools", in: root)
+        let functions = try list("functions", in: root)
         if given != nil, functions != nil {
             throw RequestFields.invalid("functions", "Send 'tools' or 'functions', not both.")
         }
@@ -32,6 +32,13 @@ struct ToolReader {
         return tools
     }
 
+    /// A list with something in it; nil when absent or empty (rule A28).
+    private func list(_ name: StaticString, in root: JSONValue) throws(APIError) -> JSONValue? {
+        guard let value = root.present(name) else { return nil }
+        guard value.kind == .array else { throw RequestFields.wrongType("\(name)", "a list") }
+        return value.count > 0 ? value : nil
+    }
+
     private func readTool(
         _ tool: JSONValue, path: String, isBare: Bool, names: inout ToolNames
     ) throws(APIError) -> ChatTools.Tool {
@@ -52,9 +59,7 @@ struct ToolReader {
                 "\(place).format", "Grammars are not supported by the model behind this name.")
         }
         // Rule A27: an optimisation of validity; later models refuse the member.
-        let isStrict =
-            definition.present("strict")?.bool == true && profile.family == .anthropic
-            && profile.claudeVersion <= 406
+        let isStrict = definition.present("strict")?.bool == true && profile.takesStrictTools
         return ChatTools.Tool(
             kind: isCustom ? .custom : .function, name: names.sent(for: name),
             description: definition.present("description")?.stringBytes.flatMap {
@@ -88,7 +93,7 @@ struct ToolReader {
         if choice.equals("auto") {
             if !tools.list.isEmpty { tools.choice = .auto }
         } else if choice.equals("none") {
-            tools.isSuppressed = true
+            tools.isSuppressed = !tools.list.isEmpty
         } else if choice.equals("required") {
             guard !tools.list.isEmpty else {
                 throw RequestFields.invalid(param, "'\(param)' needs tools.")
@@ -170,7 +175,6 @@ extension ChatTools {
                 kind: .structuredOutput, name: name, description: nil, schema: schema,
                 isStrict: false, cachePoint: .none))
         choice = profile.hasNamedToolChoice ? .named(name) : .any
-        isSuppressed = false
     }
 }
 

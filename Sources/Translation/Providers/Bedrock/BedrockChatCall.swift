@@ -39,7 +39,7 @@ final class BedrockChatCall: BackendCall {
         let (chat, stopReason) = try ConverseAnswerReader.read(document.root)
         var writer = ChatAnswerWriter(request: request, tools: tools)
         var result = writer.write(chat)
-        if stopReason.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
+        if !stopReason.isEmpty, stopReason.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
             result.fields.append("x-sluice-stop-reason", stopReason)
         }
         return result
