@@ -28,12 +28,14 @@ cp gateway.yaml "$root/root/gateway.yaml"
 echo "packages: $packages"
 echo "binary: $(stat -c %s "$root/usr/local/bin/sluice") bytes"
 
+# The Swift runtime reads its arguments from /proc, which every container has.
+mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 chroot "$root" /usr/local/bin/sluice simulate --address 127.0.0.1:9100 \
     --access-key-id AKIASIMULATOR0000000 --secret-access-key simulator-secret-key &
 simulator=$!
 chroot "$root" /bin/sh -c 'cd /root && exec /usr/local/bin/sluice serve --config gateway.yaml' &
 gateway=$!
-trap 'kill $gateway $simulator 2>/dev/null || true' EXIT
+trap 'kill $gateway $simulator 2>/dev/null; wait; umount "$root/proc" 2>/dev/null' EXIT
 for _ in $(seq 100); do
     curl -sf http://127.0.0.1:9090/readyz >/dev/null && break
     sleep 0.1

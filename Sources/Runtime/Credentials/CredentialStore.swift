@@ -1,13 +1,38 @@
 import Gateway
+import Glibc
 import Primitives
+import Synchronization
 import Translation
 
-/// The current credential of one backend, for all workers: a snapshot behind a lock.
+/// The current credential of one backend, for all workers: a snapshot behind a lock, kept fresh by a
+/// thread of its own off the data path (design D11).
 final class CredentialStore: Sendable {
+    private static let pollMicroseconds: UInt32 = 200_000
+    private static let forcedPauseSeconds: Int64 = 5
+
     private let snapshot: Locked<BackendCredential?>
+    private let isRefused = Atomic<Bool>(false)
 
     /// A credential that never changes.
     init(fixed credential: BackendCredential?) { snapshot = Locked(credential) }
+
+    /// Credentials that are found and refreshed as `find` says, until nobody holds the store any more.
+    ///
+    /// - Parameter report: told each time that refreshing begins to fail.
+    init(
+        find: @escaping @Sendable () throws(CredentialFailure) -> BackendCredential,
+        report: @escaping @Sendable (String) -> Void
+    ) {
+        snapshot = Locked(nil)
+        do throws(KernelFailure) {
+            let thread = try BackgroundThread { [weak self] in
+                Self.keepFresh({ self }, find, report)
+            }
+            thread.detach()
+        } catch {
+            report("no thread for credentials (errno \(error.number))")
+        }
+    }
 
     /// The credential to use at `now`; nil when there is none that is valid.
     func current(now: WallTime) -> BackendCredential? {
@@ -19,5 +44,36 @@ final class CredentialStore: Sendable {
     }
 
     /// The backend refused the credential: get another one soon.
-    func wasRefused() {}
+    func wasRefused() { isRefused.store(true, ordering: .relaxed) }
+
+    /// The old credential serves until it expires, whatever happens here.
+    private static func keepFresh(
+        _ store: () -> CredentialStore?,
+        _ find: () throws(CredentialFailure) -> BackendCredential, _ report: (String) -> Void
+    ) {
+        var next: WallTime? = SystemClock.wallTime()
+        var lastForced = WallTime(milliseconds: 0)
+        var isFailing = false
+        while let current = store() {
+            let now = SystemClock.wallTime()
+            let isForced =
+                current.isRefused.exchange(false, ordering: .relaxed)
+                && now.seconds - lastForced.seconds > forcedPauseSeconds
+            if isForced { lastForced = now }
+            if isForced || next.map({ now >= $0 }) == true {
+                do throws(CredentialFailure) {
+                    let found = try find()
+                    current.snapshot.withLock { $0 = found }
+                    isFailing = false
+                    next = nil
+                    if case .aws(let keys) = found { next = RefreshPolicy.next(after: keys, now: now) }
+                } catch {
+                    if !isFailing { report(error.message) }
+                    isFailing = true
+                    next = RefreshPolicy.retry(now: now)
+                }
+            }
+            usleep(pollMicroseconds)
+        }
+    }
 }

@@ -17,10 +17,15 @@ public struct PlanBuilder: Sendable {
     private let configuration: Configuration
     private let environment: [String: String]
     private let secrets: SecretResolver
+    private let log: @Sendable (_ level: String, _ message: String) -> Void
 
-    /// A builder in the given environment.
-    public init(configuration: Configuration, environment: [String: String]) {
+    /// A builder in the given environment; `log` is told when credentials cannot be refreshed.
+    public init(
+        configuration: Configuration, environment: [String: String],
+        log: @escaping @Sendable (String, String) -> Void
+    ) {
         self.configuration = configuration
+        self.log = log
         self.environment = environment
         secrets = Self.resolver(environment)
     }
@@ -82,35 +87,86 @@ public struct PlanBuilder: Sendable {
         guard let provider = ProviderCatalogue.provider(kind: backend.kind) else {
             throw PlanFailure(message: "backend \(backend.name): unknown kind \(backend.kind)")
         }
-        guard let url = backend.url else {
-            throw PlanFailure(message: "backend \(backend.name): it has no url")
+        let region = backend.region ?? chain.region
+        let url =
+            backend.url
+            ?? region.map { AWSEndpoints.bedrock(region: $0, environment: environment) }
+        guard let url else {
+            throw PlanFailure(
+                message: "backend \(backend.name): set its region or url "
+                    + "(AWS_REGION and the profile name none either)")
         }
-        let store = try credentials(of: backend)
+        let store = try credentials(of: backend, region: region ?? "us-east-1")
         return BackendPlan(
-            configuration: backend, url: url, provider: provider, region: backend.region ?? "",
+            configuration: backend, url: url, provider: provider, region: region ?? "",
             tls: url.isTLS ? try tls(of: backend) : nil,
             credential: { store.current(now: $0) }, credentialWasRefused: { store.wasRefused() })
     }
 
-    private func credentials(of backend: BackendConfiguration) throws(PlanFailure) -> CredentialStore {
+    private func credentials(
+        of backend: BackendConfiguration, region: String
+    ) throws(PlanFailure) -> CredentialStore {
+        let what = "backend \(backend.name)"
         if let source = backend.apiKey {
-            return CredentialStore(fixed: .bearer(try secret(source, "backend \(backend.name)")))
+            return CredentialStore(fixed: .bearer(try secret(source, what)))
+        }
+        guard backend.kind == BedrockProvider.provider.kind else {
+            return CredentialStore(fixed: BackendCredential.none)
         }
         switch backend.credentials {
         case .keys(let id, let key, let token):
-            let what = "backend \(backend.name)"
-            return CredentialStore(
-                fixed: .aws(
-                    AWSCredentials(
-                        accessKeyID: String(
-                            decoding: try secret(id, what).exposed, as: UTF8.self),
-                        secretAccessKey: try secret(key, what),
-                        sessionToken: try token.map { source throws(PlanFailure) in
-                            try secret(source, what)
-                        },
-                        expiration: nil)))
-        default: return CredentialStore(fixed: BackendCredential.none)
+            let keys = AWSCredentials(
+                accessKeyID: String(decoding: try secret(id, what).exposed, as: UTF8.self),
+                secretAccessKey: try secret(key, what),
+                sessionToken: try token.map { source throws(PlanFailure) in
+                    try secret(source, what)
+                },
+                expiration: nil)
+            return CredentialStore(fixed: .aws(keys))
+        case .bearerToken(let token):
+            return CredentialStore(fixed: .bearer(try secret(token, what)))
+        case .profile, .assumeRole, nil: break
         }
+        let fetcher = CredentialFetcher(environment: environment, region: region)
+        let log = log
+        let wanted = backend.credentials
+        let environment = environment
+        // The files are read anew each time: they may have changed.
+        return CredentialStore(
+            find: { () throws(CredentialFailure) in
+                let chain = Self.chain(environment)
+                return try fetcher.fetch(try Self.source(wanted, chain))
+            },
+            report: { log("error", "\(what): \($0)") })
+    }
+
+    private static func source(
+        _ wanted: AWSCredentialConfiguration?, _ chain: CredentialChain
+    ) throws(CredentialFailure) -> CredentialSource {
+        switch wanted {
+        case .profile(let name): return try chain.source(ofProfile: name)
+        case .assumeRole(let arn, let tokenFile, let sessionName, let externalID):
+            let request = RoleRequest(
+                arn: arn, sessionName: sessionName, externalID: externalID)
+            if let tokenFile { return .webIdentity(request, tokenFile: tokenFile) }
+            return .assumeRole(request, using: try chain.source())
+        case .keys, .bearerToken, nil: return try chain.source()
+        }
+    }
+
+    private var chain: CredentialChain { Self.chain(environment) }
+
+    private static func chain(_ environment: [String: String]) -> CredentialChain {
+        let home = environment["HOME"] ?? ""
+        let read = { (name: String, file: String) in
+            let path = environment[name] ?? "\(home)/.aws/\(file)"
+            return String(decoding: FileSystem.read(path) ?? [], as: UTF8.self)
+        }
+        return CredentialChain(
+            environment: environment,
+            profiles: SharedProfiles(
+                credentials: read("AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+                config: read("AWS_CONFIG_FILE", "config")))
     }
 
     private func tls(of backend: BackendConfiguration) throws(PlanFailure) -> TLSContext {

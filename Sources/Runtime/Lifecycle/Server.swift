@@ -60,7 +60,7 @@ public final class Server: Sendable {
         let log = surroundings.log
         ledger = LedgerThread(queues: queues, metrics: metrics) { log("error", $0) }
         let builder = PlanBuilder(
-            configuration: configuration, environment: surroundings.environment)
+            configuration: configuration, environment: surroundings.environment, log: log)
         let plan = try builder.build(metrics: metrics, previous: nil)
         running = Locked(
             Running(
@@ -95,7 +95,8 @@ public final class Server: Sendable {
         let plan = running.withLock { $0.plan }
         var threads: [BackgroundThread] = []
         let builder = PlanBuilder(
-            configuration: configuration, environment: surroundings.environment)
+            configuration: configuration, environment: surroundings.environment,
+            log: surroundings.log)
         var contexts: [TLSContext?] = []
         for listener in configuration.listeners { contexts.append(try builder.tls(of: listener)) }
         for shard in 0..<workerCount {
@@ -225,7 +226,8 @@ public final class Server: Sendable {
     private func adopt(_ configuration: Configuration) -> String? {
         let previous = running.withLock { $0.plan }
         let builder = PlanBuilder(
-            configuration: configuration, environment: surroundings.environment)
+            configuration: configuration, environment: surroundings.environment,
+            log: surroundings.log)
         do throws(PlanFailure) {
             let plan = try builder.build(metrics: metrics, previous: previous)
             let fingerprints = Self.fingerprints(builder.watchedFiles)

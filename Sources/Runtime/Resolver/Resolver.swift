@@ -55,7 +55,10 @@ public final class Resolver: Sendable {
         if let known { reply(known) }
         guard mustAsk else { return }
         do throws(KernelFailure) {
-            _ = try BackgroundThread { [self] in finish(name, Self.ask(name)) }
+            let thread = try BackgroundThread { [self] in
+                finish(name, Self.resolve(host: name.host, port: name.port))
+            }
+            thread.detach()
         } catch {
             finish(name, .failed("no thread to look it up (errno \(error.number))"))
         }
@@ -76,15 +79,16 @@ public final class Resolver: Sendable {
         for reply in replies { reply(addresses) }
     }
 
-    private static func ask(_ name: Name) -> ResolvedAddresses {
+    /// Looks a name up now; the calling thread waits.
+    static func resolve(host: String, port: UInt16) -> ResolvedAddresses {
         var hints = unsafe addrinfo()
         unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         unsafe hints.ai_flags = AI_ADDRCONFIG
         var list: UnsafeMutablePointer<addrinfo>?
-        let result = unsafe getaddrinfo(name.host, String(name.port), &hints, &list)
+        let result = unsafe getaddrinfo(host, String(port), &hints, &list)
         guard result == 0 else {
             let text = unsafe gai_strerror(result).map { unsafe String(cString: $0) } ?? "unknown"
-            return .failed("the name '\(name.host)' cannot be resolved: \(text)")
+            return .failed("the name '\(host)' cannot be resolved: \(text)")
         }
         defer { unsafe freeaddrinfo(list) }
         var addresses: [SocketAddress] = []
@@ -98,7 +102,7 @@ public final class Resolver: Sendable {
             unsafe next = entry.pointee.ai_next
         }
         guard !addresses.isEmpty else {
-            return .failed("the name '\(name.host)' has no addresses")
+            return .failed("the name '\(host)' has no addresses")
         }
         return .found(interleaved(addresses))
     }

@@ -1,0 +1,171 @@
+import Primitives
+import TestSupport
+import Testing
+import Translation
+
+@testable import Gateway
+
+@Suite struct ConfigurationTests {
+    static let good = """
+        listeners: [{address: 127.0.0.1:8080}]
+        backends:
+          b: {kind: vllm, url: "http://127.0.0.1:8000/v1", api_key: {value: x}}
+        routes:
+          - {model: "llama-*", targets: [{backend: b}]}
+        tenants:
+          - {name: t, keys: [{value: sk}], models: ["*"], limits: [{tokens: 1k, per: minute}]}
+        """
+
+    private func read(_ text: String) -> ConfigurationReader.Outcome {
+        ConfigurationReader(
+            folder: "/etc/sluice", providers: ProviderCatalogue.all, secrets: nil
+        ).read(Array(text.utf8))
+    }
+
+    @Test func `a good file is read`() throws {
+        let outcome = read(Self.good)
+        #expect(outcome.problems.isEmpty)
+        let configuration = try #require(outcome.configuration)
+        #expect(configuration.backends.first?.url?.port == 8000)
+        #expect(configuration.backends.first?.url?.basePath == "/v1")
+        #expect(configuration.tenants.first?.limits.first?.amount == 1000)
+        #expect(configuration.stateDirectory == "/etc/sluice/state")
+        #expect(configuration.admin == SocketName(host: "127.0.0.1", port: 9090))
+    }
+
+    @Test(arguments: [
+        ("bakends: {}", 1, 1, "did you mean \"backends\""),
+        ("workers: many", 1, 10, "auto or a number"),
+        ("listeners: [{adress: 127.0.0.1:1}]", 1, 14, "did you mean \"address\""),
+        ("listeners: [{address: nonsense}]", 1, 23, "127.0.0.1:8080"),
+        ("backends: {a: {kind: vlm}}", 1, 22, "did you mean \"vllm\""),
+        ("backends: {a: {kind: vllm}}", 1, 15, "needs \"url\""),
+        ("backends: {a: {kind: vllm, url: 'ftp://x'}}", 1, 33, "http://"),
+        ("routes: [{model: m, targets: [{backend: x}]}]", 1, 41, "there is no backend \"x\""),
+        ("prices: {ghost: {input: 1}}", 1, 10, "no route can reach"),
+        ("limits: {request_body: lots}", 1, 24, "64MiB"),
+        ("log: {level: loud}", 1, 14, "must be one of"),
+        ("a: 1\na: 2", 2, 1, "stands twice"),
+        ("listeners: [", 2, 1, "YAML"),
+        ("listeners: [{address: 0.0.0.0:80}]", 1, 12, "without \"tenants\""),
+        ("tenants: [{name: a}, {name: a}]", 1, 29, "two tenants"),
+        ("tenants: [{name: a, limits: [{tokens: 5, per: week}]}]", 1, 47, "must be one of"),
+        ("tenants: [{name: a, limits: [{per: day}]}]", 1, 30, "exactly one of"),
+        ("tenants: [{name: a, keys: [{sha256: abc}]}]", 1, 28, "64 hexadecimal"),
+        ("tenants: [{name: a, models: [ghost]}]", 1, 30, "no route can reach"),
+    ])
+    func `a mistake is told with its place`(
+        _ text: String, line: Int, column: Int, message: String
+    ) {
+        let outcome = read(text)
+        #expect(outcome.configuration == nil)
+        let found = outcome.problems.contains {
+            $0.line == line && $0.column == column && $0.message.contains(message)
+        }
+        #expect(found, "\(outcome.problems)")
+    }
+
+    @Test func `all mistakes are told at once, in order`() {
+        let outcome = read("workers: x\nlog: {level: y}\nnonsense: 1\n")
+        #expect(outcome.problems.map(\.line) == [1, 2, 3])
+    }
+
+    @Test func `a key in the file is warned about when a listener is open to others`() {
+        let text = Self.good.replacing("127.0.0.1:8080", with: "0.0.0.0:8080")
+        let outcome = read(text)
+        #expect(outcome.configuration != nil)
+        #expect(outcome.problems.map(\.severity) == [.warning])
+    }
+
+    @Test func `a secret that cannot be had is told where it is asked for`() {
+        let resolver = SecretResolver(environment: { _ in nil }, readFile: { _ in nil })
+        let text = Self.good.replacing("{value: x}", with: "{env: NOWHERE}")
+        let outcome = ConfigurationReader(
+            folder: ".", providers: ProviderCatalogue.all, secrets: resolver
+        ).read(Array(text.utf8))
+        #expect(outcome.problems.first?.line == 3)
+        #expect(outcome.problems.first?.message.contains("NOWHERE") == true)
+    }
+
+    @Test func `no beginning of a file and no changed byte makes us trap`() {
+        let text = Array(Self.good.utf8)
+        for count in 0..<text.count {
+            _ = read(String(decoding: text[..<count], as: UTF8.self))
+        }
+        var random = SeededGenerator(seed: 3)
+        for _ in 0..<500 {
+            var changed = text
+            changed[Int.random(in: 0..<text.count, using: &random)] = UInt8.random(
+                in: 0...255, using: &random)
+            _ = ConfigurationReader(
+                folder: ".", providers: ProviderCatalogue.all, secrets: nil
+            ).read(changed)
+        }
+    }
+
+    @Test func `aliases cannot expand without end`() {
+        var text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
+        for level in 1..<12 {
+            let items = Array(repeating: "*a\(level - 1)", count: 10).joined(separator: ", ")
+            text += "a\(level): &a\(level) [\(items)]\n"
+        }
+        #expect(read(text).configuration == nil)
+    }
+
+    @Test func `the running configuration shows no secret`() throws {
+        let text = Self.good.replacing("{value: x}", with: "{value: hush-hush}")
+            .replacing("{value: sk}", with: "{value: sk-quiet}")
+        let configuration = try #require(read(text).configuration)
+        let json = String(decoding: ConfigurationRenderer.json(configuration), as: UTF8.self)
+        #expect(JSONSupport.parse(Array(json.utf8)) != nil)
+        #expect(!json.contains("hush"))
+        #expect(!json.contains("quiet"))
+        #expect(json.contains("***"))
+    }
+}
+
+@Suite struct RoutingTests {
+    @Test(arguments: [
+        ("a", "a", true), ("a", "b", false), ("*", "", true), ("a*", "abc", true),
+        ("*b*", "abc", true), ("a?c", "abc", true), ("a?c", "ac", false), ("*a*b*", "xaxxb", true),
+        ("*a*b*", "xbxa", false), ("a**b", "ab", true),
+    ])
+    func `a glob fits`(_ pattern: String, _ name: String, _ fits: Bool) {
+        #expect(ModelPattern(pattern).matches(name) == fits)
+    }
+
+    @Test func `many stars cost no exponential time`() {
+        let pattern = ModelPattern(String(repeating: "*a", count: 40) + "b")
+        #expect(!pattern.matches(String(repeating: "a", count: 5000)))
+    }
+
+    @Test(arguments: [
+        ("a*", "*b", true), ("a*", "b*", false), ("a?", "ab", true), ("*", "x", true),
+        ("ab*", "a*c", true), ("a", "b", false),
+    ])
+    func `patterns overlap`(_ left: String, _ right: String, _ overlaps: Bool) {
+        #expect(ModelPattern(left).overlaps(ModelPattern(right)) == overlaps)
+        #expect(ModelPattern(right).overlaps(ModelPattern(left)) == overlaps)
+    }
+
+    @Test func `an exact name wins, then the longest glob, then the first`() {
+        let table = RouteTable(
+            patterns: ["*", "llama-*", "llama-3", "llama-3*", "*-lama"].map { ModelPattern($0) })
+        #expect(table.route(for: "llama-3") == 2)
+        #expect(table.route(for: "llama-3.1") == 3)
+        #expect(table.route(for: "llama-2") == 1)
+        #expect(table.route(for: "gpt") == 0)
+    }
+
+    @Test func `targets are chosen by weight, and tried ones are left out`() {
+        var random = SeededGenerator(seed: 1)
+        var counts = [0, 0]
+        for _ in 0..<10_000 {
+            let index = TargetPicker.pick(weights: [90, 10], excluding: [], random: &random)
+            counts[index ?? 0] += 1
+        }
+        #expect((8700...9300).contains(counts[0]))
+        #expect(TargetPicker.pick(weights: [90, 10], excluding: [0], random: &random) == 1)
+        #expect(TargetPicker.pick(weights: [90, 10], excluding: [0, 1], random: &random) == nil)
+    }
+}
