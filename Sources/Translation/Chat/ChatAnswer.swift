@@ -54,10 +54,7 @@ enum ChatDelta {
 }
 
 extension ChatStopReason {
-    /// OpenAI's word for it (rule R6).
-    ///
-    /// - Parameters:
-    ///   - hasCalls: whether the client sees any call.
+    /// OpenAI's word for it (rule R6); `hasCalls` says whether the client sees any call.
     func finishReason(hasCalls: Bool, isLegacy: Bool) -> StaticString {
         switch self {
         case .lengthLimit: return "length"

@@ -74,15 +74,9 @@ struct ConverseStreamReader {
         let block = payload["contentBlockIndex"]?.int ?? 0
         switch event {
         case .messageStart: writer.write(.begin, into: &output)
-        case .blockStart:
-            writer.write(.begin, into: &output)
-            beginBlock(block, payload, &output)
-        case .blockDelta:
-            writer.write(.begin, into: &output)
-            if let delta = payload.present("delta") { readDelta(block, delta, &output) }
-        case .blockStop:
-            writer.write(.begin, into: &output)
-            writer.write(.blockEnd(block: block), into: &output)
+        case .blockStart: beginBlock(block, payload["start"], &output)
+        case .blockDelta: readDelta(block, payload["delta"], &output)
+        case .blockStop: writer.write(.blockEnd(block: block), into: &output)
         case .messageStop:
             state = .stopped
             let reason = payload["stopReason"]?.stringBytes ?? []
@@ -96,10 +90,12 @@ struct ConverseStreamReader {
     }
 
     private mutating func beginBlock(
-        _ block: Int, _ payload: JSONValue, _ output: inout StreamOutput
+        _ block: Int, _ start: JSONValue?, _ output: inout StreamOutput
     ) {
-        // Some models begin text and reasoning blocks too, with nothing in the start.
-        guard let use = payload["start"]?.present("toolUse") else { return }
+        guard let use = start?.present("toolUse") else {
+            // Some models begin text and reasoning blocks too, with nothing in the start.
+            return writer.write(.begin, into: &output)
+        }
         writer.write(
             .callBegin(
                 block: block, id: use["toolUseId"]?.stringBytes ?? [],
@@ -109,8 +105,9 @@ struct ConverseStreamReader {
     }
 
     private mutating func readDelta(
-        _ block: Int, _ delta: JSONValue, _ output: inout StreamOutput
+        _ block: Int, _ delta: JSONValue?, _ output: inout StreamOutput
     ) {
+        guard let delta else { return writer.write(.begin, into: &output) }
         if let text = delta["text"]?.stringBytes {
             writer.write(.text(text), into: &output)
         } else if let fragment = delta["toolUse"]?["input"]?.stringBytes {
@@ -125,6 +122,9 @@ struct ConverseStreamReader {
             if let data = reasoning["redactedContent"]?.stringBytes {
                 writer.write(.redactedReasoning(block: block, data), into: &output)
             }
+        } else {
+            // What is not passed on still comes behind the role (rules S2 and S10).
+            writer.write(.begin, into: &output)
         }
     }
 }
