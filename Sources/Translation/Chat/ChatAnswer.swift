@@ -38,7 +38,9 @@ struct ChatAnswer {
     var serviceTier: String?
 }
 
-/// One step of a streamed answer that belongs to no dialect. Blocks are told apart by the backend's index.
+/// One step of a streamed answer that belongs to no dialect.
+///
+/// Blocks are told apart by the backend's index.
 enum ChatDelta {
     case begin
     case text([UInt8])

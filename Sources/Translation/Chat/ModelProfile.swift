@@ -103,8 +103,8 @@ struct ModelProfile: Equatable, Sendable {
         return name
     }
 
-    /// `claude-(opus|sonnet|haiku|…)-MAJOR[-MINOR]`, else `claude-MAJOR[-MINOR]`, else 2.0. A minor has at
-    /// most two digits: eight are a date.
+    /// `claude-(opus|sonnet|haiku|…)-MAJOR[-MINOR]`, else `claude-MAJOR[-MINOR]`, else 2.0.
+    /// A minor has at most two digits: eight are a date.
     private static func claudeVersion(_ name: String) -> Int {
         if name.contains("fable") || name.contains("mythos") { return 9_999 }
         guard let claude = name.firstRange(of: "claude-") else { return 200 }

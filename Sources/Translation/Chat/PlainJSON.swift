@@ -34,7 +34,7 @@ enum PlainJSON {
         return plain
     }
 
-    /// The character behind the escape at the beginning, nil for short ones, and the escape's length.
+    /// The character behind the escape that `text` begins with, nil for short ones, and its length.
     private static func readEscape(_ text: ArraySlice<UInt8>) -> (Unicode.Scalar?, length: Int) {
         guard let first = codeUnit(text) else { return (nil, 2) }
         guard first & 0xfc00 == 0xd800, let second = codeUnit(text.dropFirst(6)) else {

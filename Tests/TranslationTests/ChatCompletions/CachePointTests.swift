@@ -55,7 +55,8 @@ import Wire
             #""messages":[{"role":"user","content":"q"},{"role":"assistant","tool_calls":["#
                 + #"{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},"#
                 + #"{"role":"tool","tool_call_id":"a","content":["#
-                + #"{"type":"text","text":"A",\#(Self.hour)},{"type":"text","text":"B",\#(Self.mark)}]},"#
+                + #"{"type":"text","text":"A",\#(Self.hour)},"#
+                + #"{"type":"text","text":"B",\#(Self.mark)}]},"#
                 + #"{"role":"user","content":"w"}]"#)
         #expect(
             body["messages"]?.text.hasSuffix(

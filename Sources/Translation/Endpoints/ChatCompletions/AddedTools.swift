@@ -2,8 +2,8 @@ import Primitives
 
 /// Tools that the client did not declare.
 extension ChatTools {
-    /// Rules A32 and A33: with calls in the history tools must be declared, and `none` or the lack of
-    /// tools then means that new calls are thrown away.
+    /// Rules A32 and A33: with calls in the history tools must be declared, and `none` or the lack
+    /// of tools then means that new calls are thrown away.
     mutating func declareUsedOnes(_ used: [[UInt8]]) {
         guard !used.isEmpty else {
             if isSuppressed { list = [] }

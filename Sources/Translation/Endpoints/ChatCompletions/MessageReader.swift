@@ -38,7 +38,7 @@ struct MessageReader {
         var count = 0
         for (index, message) in messages.elements.enumerated() {
             count = index + 1
-            let path = "messages[\(index)]"
+            let path = MessagePath(message: index)
             guard message.kind == .object, let role = message.present("role")?.string else {
                 throw RequestFields.invalid("\(path).role", "A message needs a role.")
             }
@@ -55,7 +55,7 @@ struct MessageReader {
                 throw RequestFields.invalid("\(path).role", "There is no role '\(role)'.")
             }
         }
-        try checkAnswered("messages[\(count)]")
+        try checkAnswered(MessagePath(message: count))
     }
 
     /// The turns, alternating and complete (rules A9 to A11, A17 and A19).
@@ -105,13 +105,13 @@ struct MessageReader {
     // MARK: - Roles
 
     /// Rule A7.
-    private mutating func readSystem(_ message: JSONValue, _ path: String) throws(APIError) {
+    private mutating func readSystem(_ message: JSONValue, _ path: MessagePath) throws(APIError) {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
         } else {
             for (index, part) in try contentParts(message, path).enumerated() {
-                let place = "\(path).content[\(index)]"
+                let place = path.part(index)
                 guard part["type"]?.equals("text") == true else {
                     throw RequestFields.invalid(
                         "\(place).type", "Only text is allowed in a system message.")
@@ -123,13 +123,13 @@ struct MessageReader {
         system += blocks
     }
 
-    private mutating func readUser(_ message: JSONValue, _ path: String) throws(APIError) {
+    private mutating func readUser(_ message: JSONValue, _ path: MessagePath) throws(APIError) {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
         } else {
             for (index, part) in try contentParts(message, path).enumerated() {
-                try parts.append(part, "\(path).content[\(index)]", to: &blocks)
+                try parts.append(part, path.part(index), to: &blocks)
             }
         }
         appendMarker(of: message, to: &blocks)
@@ -138,7 +138,8 @@ struct MessageReader {
     }
 
     /// Rules A13, A23 to A25b.
-    private mutating func readAssistant(_ message: JSONValue, _ path: String) throws(APIError) {
+    private mutating func readAssistant(_ message: JSONValue, _ path: MessagePath) throws(APIError)
+    {
         var reasoning = ReasoningReader(profile: profile)
         reasoning.readBlocks(message)
         var blocks = try readAssistantText(message, path, &reasoning)
@@ -150,14 +151,14 @@ struct MessageReader {
     }
 
     private mutating func readAssistantText(
-        _ message: JSONValue, _ path: String, _ reasoning: inout ReasoningReader
+        _ message: JSONValue, _ path: MessagePath, _ reasoning: inout ReasoningReader
     ) throws(APIError) -> [ChatBlock] {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
         } else {
             for (index, part) in try contentParts(message, path).enumerated() {
-                let place = "\(path).content[\(index)]"
+                let place = path.part(index)
                 switch part["type"]?.string {
                 case "text": try parts.appendText(part, place, to: &blocks)
                 case "refusal":
@@ -180,7 +181,7 @@ struct MessageReader {
     }
 
     private mutating func readCalls(
-        _ message: JSONValue, _ path: String, _ blocks: inout [ChatBlock]
+        _ message: JSONValue, _ path: MessagePath, _ blocks: inout [ChatBlock]
     ) throws(APIError) {
         if let call = message.present("function_call") {
             legacyCount += 1
@@ -199,10 +200,10 @@ struct MessageReader {
         }
         guard let toolCalls = message.present("tool_calls") else { return }
         for (index, call) in toolCalls.elements.enumerated() {
-            let place = "\(path).tool_calls[\(index)]"
             guard let given = call.present("id")?.stringBytes, !given.isEmpty else {
                 throw .badRequest(
-                    "missing_required_parameter", param: "\(place).id", "A tool call needs an id.")
+                    "missing_required_parameter", param: "\(path).tool_calls[\(index)].id",
+                    "A tool call needs an id.")
             }
             let id = NameAlphabet.toolCallID.fit(given)
             if calls.contains(where: { $0.id == id }) { continue }
@@ -210,7 +211,8 @@ struct MessageReader {
             let function = custom ?? call.present("function")
             guard let name = function?.present("name")?.stringBytes, !name.isEmpty else {
                 throw .badRequest(
-                    "missing_required_parameter", param: "\(place).function.name",
+                    "missing_required_parameter",
+                    param: "\(path).tool_calls[\(index)].function.name",
                     "A tool call needs a name.")
             }
             let sent = names.sent(for: name)
@@ -225,7 +227,7 @@ struct MessageReader {
 
     /// Rules A20 to A22 and A25.
     private mutating func readResult(
-        _ message: JSONValue, _ path: String, isLegacy: Bool
+        _ message: JSONValue, _ path: MessagePath, isLegacy: Bool
     ) throws(APIError) {
         let index = try openCall(for: message, path, isLegacy: isLegacy)
         var content = try readResultContent(message, path)
@@ -246,12 +248,12 @@ struct MessageReader {
     }
 
     private mutating func readResultContent(
-        _ message: JSONValue, _ path: String
+        _ message: JSONValue, _ path: MessagePath
     ) throws(APIError) -> [ChatBlock] {
         if let text = message["content"]?.stringBytes { return text.isBlank ? [] : [.text(text)] }
         var content: [ChatBlock] = []
         for (index, part) in try contentParts(message, path).enumerated() {
-            let place = "\(path).content[\(index)]"
+            let place = path.part(index)
             // A tool result of Converse has no room for audio (bedrock-api.md section 2.2).
             guard part["type"]?.equals("input_audio") != true else {
                 throw RequestFields.invalid(
@@ -263,7 +265,7 @@ struct MessageReader {
     }
 
     private func openCall(
-        for message: JSONValue, _ path: String, isLegacy: Bool
+        for message: JSONValue, _ path: MessagePath, isLegacy: Bool
     ) throws(APIError) -> Int {
         if isLegacy {
             let index = calls.lastIndex { $0.isLegacy && $0.resultIndex == nil }
@@ -304,10 +306,10 @@ struct MessageReader {
     }
 
     /// Rule A20: each call must be answered before the conversation goes on.
-    private func checkAnswered(_ path: String) throws(APIError) {
+    private func checkAnswered(_ path: MessagePath) throws(APIError) {
         guard calls.allSatisfy({ $0.resultIndex != nil }) else {
             throw RequestFields.invalid(
-                path, "A tool call of the assistant message before has no answer.")
+                "\(path)", "A tool call of the assistant message before has no answer.")
         }
     }
 
@@ -315,7 +317,7 @@ struct MessageReader {
 
     /// The parts of a message whose content is no string; none for null.
     private func contentParts(
-        _ message: JSONValue, _ path: String
+        _ message: JSONValue, _ path: MessagePath
     ) throws(APIError) -> [JSONValue] {
         guard let content = message.present("content") else { return [] }
         guard content.kind == .array else {

@@ -13,7 +13,7 @@ struct PartReader {
     init(allowsS3: Bool) { self.allowsS3 = allowsS3 }
 
     mutating func append(
-        _ part: JSONValue, _ path: String, to blocks: inout [ChatBlock]
+        _ part: JSONValue, _ path: MessagePath, to blocks: inout [ChatBlock]
     ) throws(APIError) {
         switch part["type"]?.string {
         case "text": return try appendText(part, path, to: &blocks)
@@ -28,7 +28,7 @@ struct PartReader {
 
     /// A text part and its cache marker; blank text disappears with it (rule A8).
     func appendText(
-        _ part: JSONValue, _ path: String, to blocks: inout [ChatBlock]
+        _ part: JSONValue, _ path: MessagePath, to blocks: inout [ChatBlock]
     ) throws(APIError) {
         guard let text = part["text"]?.stringBytes else {
             throw RequestFields.wrongType("\(path).text", "a string")
@@ -41,7 +41,7 @@ struct PartReader {
     // MARK: - Images
 
     private mutating func readImage(
-        _ part: JSONValue, _ path: String
+        _ part: JSONValue, _ path: MessagePath
     ) throws(APIError) -> ChatBlock {
         let image = part.present("image_url")
         guard let url = image?.stringBytes ?? image?.present("url")?.stringBytes else {
@@ -94,7 +94,7 @@ struct PartReader {
 
     /// Rule A17.
     private mutating func readFile(
-        _ part: JSONValue, _ path: String
+        _ part: JSONValue, _ path: MessagePath
     ) throws(APIError) -> ChatBlock {
         let file = part.present("file")
         guard let data = file?.present("file_data")?.stringBytes else {
@@ -123,7 +123,7 @@ struct PartReader {
     }
 
     /// Rule A18.
-    private func readAudio(_ part: JSONValue, _ path: String) throws(APIError) -> ChatBlock {
+    private func readAudio(_ part: JSONValue, _ path: MessagePath) throws(APIError) -> ChatBlock {
         let audio = part.present("input_audio")
         guard let data = audio?.present("data")?.stringBytes,
             let format = audio?.present("format")?.stringBytes

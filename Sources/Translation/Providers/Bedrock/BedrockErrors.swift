@@ -82,7 +82,7 @@ enum BedrockErrors {
         if name == "AccessDeniedException" || name == "ServiceQuotaExceededException" {
             error.shouldRetry = false
         }
-        // A model's own failure is worth another target whatever its original status was (section 2.5).
+        // A model's own failure may not be another's, whatever its status was (section 2.5).
         error.isWorthAnotherTarget =
             error.status == 429 || error.status >= 500 || name.hasPrefix("Model")
         return error

@@ -88,7 +88,7 @@ enum ConverseStopReason {
     }
 }
 
-/// Bedrock counts cached tokens beside its input tokens; OpenAI, and we, count them within (rule R7).
+/// Bedrock counts cached tokens beside its input tokens; OpenAI, and we, within (rule R7).
 enum ConverseUsage {
     static func read(_ usage: JSONValue) -> TokenUsage? {
         guard let input = usage["inputTokens"]?.int, let output = usage["outputTokens"]?.int else {
