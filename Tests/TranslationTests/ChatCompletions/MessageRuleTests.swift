@@ -35,7 +35,8 @@ import Wire
 
     @Test func `a prefill is trimmed also in front of a cache point`() throws {
         let list =
-            #"\#(Self.user),{"role":"assistant","content":"so \n","cache_control":{"type":"ephemeral"}}"#
+            #"\#(Self.user),{"role":"assistant","content":"so \n","#
+            + #""cache_control":{"type":"ephemeral"}}"#
         #expect(
             try messages(list).hasSuffix(
                 #"{"text":"so"},{"cachePoint":{"type":"default"}}]}]"#))
@@ -61,7 +62,8 @@ import Wire
             "messages[0].content[0].type"
         ),
         (
-            #"\#(user),\#(call),{"role":"tool","tool_call_id":"a","content":[{"type":"input_audio"}]}"#,
+            #"\#(user),\#(call),{"role":"tool","tool_call_id":"a","#
+                + #""content":[{"type":"input_audio"}]}"#,
             "messages[2].content[0].type"
         ),
         (#"{"role":"user","content":[{"type":"video"}]}"#, "messages[0].content[0].type"),
@@ -104,7 +106,8 @@ import Wire
 
     @Test func `legacy functions are answered by the latest open call`() throws {
         let list = """
-            \(Self.user),{"role":"assistant","function_call":{"name":"f","arguments":"{\\"x\\":1.50}"}},
+            \(Self.user),
+            {"role":"assistant","function_call":{"name":"f","arguments":"{\\"x\\":1.50}"}},
             {"role":"function","name":"f","content":"F"},
             {"role":"assistant","function_call":{"name":"f","arguments":""}},
             {"role":"function","name":"f","content":"G"}
@@ -135,6 +138,20 @@ import Wire
             """
         // The digest is that of the original text in UTF-8; one character becomes one underscore.
         #expect(try messages(list).components(#""toolUseId":"__b_5eefa2a248c89e51""#) == 2)
+    }
+
+    @Test(arguments: [
+        (64, String(repeating: "i", count: 64)),
+        (65, String(repeating: "i", count: 47) + "_7db92d77e8b1d5ac"),
+    ])
+    func `an id may have 64 characters`(_ length: Int, _ sent: String) throws {
+        let id = String(repeating: "i", count: length)
+        let list = """
+            \(Self.user),{"role":"assistant","tool_calls":[
+              {"id":"\(id)","type":"function","function":{"name":"f","arguments":"{}"}}]},
+            {"role":"tool","tool_call_id":"\(id)","content":"A"}
+            """
+        #expect(try messages(list).components(#""toolUseId":"\#(sent)""#) == 2)
     }
 
     @Test(arguments: [

@@ -75,6 +75,10 @@ import Wire
             inference: #"{"topP":0.95}"#,
             additional: #"{"thinking":{"type":"enabled","budget_tokens":4000}}"#),
         Case(
+            budgetClaude, #""thinking":{"type":"enabled","budget_tokens":4000},"top_p":0.94"#,
+            additional: #"{"thinking":{"type":"enabled","budget_tokens":4000}}"#,
+            dropped: ["top_p"]),
+        Case(
             budgetClaude, #""thinking":{"type":"disabled"},"temperature":0.5,"top_p":0.2"#,
             inference: #"{"temperature":0.5}"#, additional: #"{"thinking":{"type":"disabled"}}"#,
             dropped: ["top_p"]),
@@ -130,7 +134,8 @@ import Wire
         let long = String(repeating: "k", count: 257)
         let pairs = (0..<20).map { #""k\#($0)":"v""# }.joined(separator: ",")
         let metadata =
-            #""metadata":{"a b":"c:_@$#=/+,-.","é":"x","x":"é","n":7,"":"e","\#(long)":"x",\#(pairs)}"#
+            #""metadata":{"a b":"c:_@$#=/+,-.","é":"x","x":"é","n":7,"":"e","#
+            + #""\#(long)":"x",\#(pairs)}"#
         #expect(try BedrockTarget.body(Self.user + metadata)["requestMetadata"] == nil)
         let sent = try BedrockTarget.body(Self.user + metadata) { $0.forwardsMetadata = true }
         let names = sent["requestMetadata"]?.members.compactMap { $0.key.string }

@@ -48,7 +48,7 @@ struct StreamRun {
         }
     }
 
-    /// Frames the events of a vector: `{"type": payload}`, where `…Exception` is an exception frame.
+    /// Frames the events of a vector, `{"type": payload}`; `…Exception` is an exception frame.
     static func frames(_ events: JSONValue) -> [[UInt8]] {
         events.elements.flatMap { event in
             event.members.map { type, payload in

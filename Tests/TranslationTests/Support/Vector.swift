@@ -12,7 +12,7 @@ struct Vector: Sendable, CustomTestStringConvertible {
     var input: JSONValue { member("input") }
     var expect: JSONValue { member("expect") }
 
-    /// All vectors of a group, sorted by name; those whose `input` does not pass `filter` are left out.
+    /// All vectors of a group whose `input` passes `filter`, sorted by name.
     static func all(
         _ group: String, where filter: (JSONValue) -> Bool = { _ in true }
     ) throws -> [Vector] {
