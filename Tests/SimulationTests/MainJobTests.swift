@@ -1,0 +1,266 @@
+import Foundation
+import Primitives
+import TestSupport
+import Testing
+
+@testable import Gateway
+@testable import Runtime
+@testable import Simulator
+
+@Suite struct MainJobTests {
+    struct Case: Sendable, CustomStringConvertible {
+        let model: String
+        let stream: Bool
+        var description: String { "\(model)\(stream ? ", streamed" : "")" }
+    }
+
+    static let cases = [
+        Case(model: "llama", stream: false), Case(model: "llama", stream: true),
+        Case(model: "claude", stream: false), Case(model: "claude", stream: true),
+    ]
+
+    @Test(arguments: cases)
+    func `a request is answered, metered and settled`(_ job: Case) throws {
+        var simulation = try Simulation(seed: 1)
+        let client = simulation.world.connectClient()
+        simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+        simulation.settle()
+        let view = ClientView(simulation.world.receive(on: client))
+        #expect(view.answers.map(\.status) == [200])
+        #expect(view.answers.first?.body.contains("[DONE]") == job.stream)
+        let rows = simulation.rows()
+        #expect(rows.count == 1)
+        #expect(rows.first?.usageSource == .upstream)
+        #expect(rows.first?.usage.output ?? 0 > 0)
+        let isQuiet = simulation.isQuiet
+        #expect(isQuiet)
+    }
+
+    @Test(arguments: cases)
+    func `bytes that dribble and stall change nothing`(_ job: Case) throws {
+        for seed in UInt64(1)...8 {
+            var simulation = try Simulation(seed: seed)
+            simulation.world.faults.shortTransfers = 7
+            simulation.world.faults.stallRate = 0.3
+            let client = simulation.world.connectClient()
+            simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+            simulation.settle(turns: 4000)
+            let view = ClientView(simulation.world.receive(on: client))
+            #expect(view.answers.map(\.status) == [200], "SEED=\(seed)")
+            #expect(simulation.rows().count == 1, "SEED=\(seed)")
+        }
+    }
+
+    @Test(arguments: cases)
+    func `a reset at any step leaves one row and nothing open`(_ job: Case) throws {
+        var step = 1
+        while true {
+            var simulation = try Simulation(seed: 5)
+            simulation.world.faults.shortTransfers = 400
+            simulation.world.faults.resetAtOperation = step
+            let client = simulation.world.connectClient()
+            simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+            simulation.settle(turns: 1000)
+            let view = ClientView(simulation.world.receive(on: client))
+            #expect(!view.isMalformed, "step \(step)")
+            #expect(view.answers.count <= 1, "step \(step)")
+            if !simulation.world.isClosed(client) {
+                #expect(view.answers.count == 1, "step \(step)")
+            }
+            if let body = view.answers.first?.body, job.stream, body.hasPrefix("data:") {
+                #expect(body.contains("[DONE]") != body.contains("\"error\""), "step \(step)")
+            }
+            let rows = simulation.rows()
+            // A request that did not reach admission has none.
+            let reached = !simulation.backendRequests.isEmpty
+            #expect(rows.count == 1 || rows.isEmpty && !reached, "step \(step)")
+            let isQuiet = simulation.isQuiet
+            #expect(isQuiet, "step \(step)")
+            if simulation.world.operations < step { break }
+            step += 1
+        }
+        #expect(step > 5)
+    }
+
+    @Test(arguments: cases)
+    func `a client that leaves cancels the backend and is billed`(_ job: Case) throws {
+        var simulation = try Simulation(seed: 2)
+        simulation.areBackendsSilent = true
+        let client = simulation.world.connectClient()
+        simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+        simulation.settle(turns: 20)
+        simulation.world.reset(client)
+        simulation.settle(turns: 20)
+        #expect(simulation.rows().map(\.status) == [499])
+        let isQuiet = simulation.isQuiet
+        #expect(isQuiet)
+        #expect(simulation.world.openConnections == 0)
+    }
+
+    @Test func `a client that ends its side still gets its answer`() throws {
+        var simulation = try Simulation(seed: 3)
+        simulation.areBackendsSilent = true
+        let client = simulation.world.connectClient()
+        simulation.world.send(chatRequest(model: "llama", stream: false), on: client)
+        simulation.settle(turns: 20)
+        simulation.world.end(client)
+        simulation.settle(turns: 20)
+        simulation.areBackendsSilent = false
+        simulation.settle()
+        let view = ClientView(simulation.world.receive(on: client))
+        #expect(view.answers.map(\.status) == [200])
+        #expect(simulation.world.isClosed(client))
+    }
+
+    @Test func `pipelined requests are answered in order`() throws {
+        var simulation = try Simulation(seed: 4)
+        let client = simulation.world.connectClient()
+        var bytes: [UInt8] = []
+        for index in 0..<6 {
+            bytes += chatRequest(
+                model: index % 2 == 0 ? "llama" : "claude", stream: index % 3 == 0,
+                key: index == 4 ? "sk-wrong" : "sk-test")
+        }
+        simulation.world.send(bytes, on: client)
+        simulation.settle(turns: 2000)
+        let view = ClientView(simulation.world.receive(on: client))
+        #expect(view.answers.map(\.status) == [200, 200, 200, 200, 401, 200])
+        #expect(simulation.rows().count == 5)
+    }
+
+    @Test func `connections to backends are used again`() throws {
+        var simulation = try Simulation(seed: 6)
+        let client = simulation.world.connectClient()
+        for _ in 0..<10 {
+            simulation.world.send(chatRequest(model: "llama", stream: true), on: client)
+            simulation.settle(turns: 50)
+        }
+        #expect(ClientView(simulation.world.receive(on: client)).answers.count == 10)
+        #expect(simulation.world.openConnections == 2)
+    }
+
+    @Test func `a silent backend is given up by its clocks, and the client hears of it`() throws {
+        var simulation = try Simulation(seed: 7)
+        simulation.areBackendsSilent = true
+        let client = simulation.world.connectClient()
+        simulation.world.send(chatRequest(model: "llama", stream: false), on: client)
+        simulation.settle(turns: 20)
+        simulation.letTimePass(steps: 400)
+        let view = ClientView(simulation.world.receive(on: client))
+        #expect(view.answers.first?.status == 504)
+        #expect(view.answers.first?.body.contains("upstream_timeout") == true)
+        #expect(simulation.rows().map(\.status) == [504])
+    }
+
+    @Test func `while a model is silent its stream is kept alive by comments`() throws {
+        var simulation = try Simulation(seed: 8)
+        simulation.areBackendsSilent = true
+        let client = simulation.world.connectClient()
+        simulation.world.send(chatRequest(model: "claude", stream: true), on: client)
+        simulation.settle(turns: 20)
+        simulation.letTimePass(steps: 60)
+        let early = String(decoding: simulation.world.receive(on: client), as: UTF8.self)
+        #expect(early.contains("text/event-stream"))
+        #expect(early.contains(": keepalive"))
+        simulation.areBackendsSilent = false
+        simulation.settle()
+        let late = String(decoding: simulation.world.receive(on: client), as: UTF8.self)
+        #expect(late.contains("[DONE]"))
+    }
+
+    @Test func `a slow reader stops its backend, and memory stays bounded`() throws {
+        var options = SimulatorOptions()
+        options.chunkCount = 20_000
+        var simulation = try Simulation(seed: 9, options: options)
+        let client = simulation.world.connectClient()
+        simulation.world.setWindow(1000, on: client)
+        simulation.world.send(chatRequest(model: "llama", stream: true), on: client)
+        simulation.settle(turns: 200)
+        var received: [UInt8] = []
+        var turns = 0
+        while !String(decoding: received.suffix(64), as: UTF8.self).contains("[DONE]"), turns < 20_000 {
+            received += simulation.world.receive(on: client)
+            simulation.settle(turns: 2)
+            turns += 1
+        }
+        received += simulation.world.receive(on: client)
+        #expect(ClientView(received).answers.map(\.status) == [200])
+    }
+
+    @Test func `failures of every kind end honestly, and all figures agree`() throws {
+        for seed in UInt64(1)...40 {
+            var options = SimulatorOptions()
+            options.failureRate = 0.7
+            options.seed = seed
+            var simulation = try Simulation(seed: seed, options: options)
+            var rows: [LedgerRow] = []
+            for job in Self.cases {
+                let client = simulation.world.connectClient()
+                simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+                simulation.settle(turns: 200)
+                let view = ClientView(simulation.world.receive(on: client))
+                #expect(view.answers.count == 1, "SEED=\(seed) \(job)")
+                rows += simulation.rows()
+                let answer = try #require(view.answers.first)
+                let row = try #require(rows.last)
+                if answer.status != 200 {
+                    #expect(row.status == answer.status, "SEED=\(seed) \(job)")
+                } else if job.stream {
+                    #expect(
+                        answer.body.contains("[DONE]") != answer.body.contains("{\"error\""),
+                        "SEED=\(seed) \(job)")
+                    #expect((row.status == 200) == answer.body.contains("[DONE]"))
+                }
+            }
+            #expect(rows.count == Self.cases.count, "SEED=\(seed)")
+            #expect(Set(rows.map(\.id)).count == rows.count)
+            let page = String(
+                decoding: simulation.metrics.render(openMetrics: false), as: UTF8.self)
+            let counted = page.split(separator: "\n")
+                .filter { $0.hasPrefix("sluice_tokens_total") && $0.contains("kind=\"input\"") }
+                .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
+            #expect(counted == rows.reduce(0) { $0 + $1.usage.input }, "SEED=\(seed)")
+            let isQuiet = simulation.isQuiet
+            #expect(isQuiet, "SEED=\(seed)")
+        }
+    }
+
+    @Test func `no credential crosses to the other side`() throws {
+        var simulation = try Simulation(seed: 11)
+        let client = simulation.world.connectClient()
+        for job in Self.cases {
+            simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+            simulation.settle(turns: 100)
+        }
+        let seen = simulation.world.receive(on: client)
+        #expect(!String(decoding: seen, as: UTF8.self).contains("backend-key"))
+        for request in simulation.backendRequests {
+            for index in 0..<request.head.fields.count {
+                #expect(!request.head.fields.value(at: index).text.contains("sk-test"))
+            }
+        }
+        let log = String(decoding: simulation.world.log, as: UTF8.self)
+        #expect(!log.contains("sk-test"))
+        #expect(log.split(separator: "\n").count == 4)
+    }
+
+    @Test func `a drain finishes what is under way and closes the rest`() throws {
+        var simulation = try Simulation(seed: 12)
+        let idle = simulation.world.connectClient()
+        let busy = simulation.world.connectClient()
+        simulation.areBackendsSilent = true
+        simulation.world.send(chatRequest(model: "llama", stream: false), on: busy)
+        simulation.settle(turns: 20)
+        simulation.world.mail.append(.drain(deadline: simulation.world.now.advanced(byMilliseconds: 30_000)))
+        simulation.settle(turns: 5)
+        #expect(simulation.world.isClosed(idle))
+        #expect(!simulation.world.isClosed(busy))
+        simulation.areBackendsSilent = false
+        simulation.settle(turns: 50)
+        let text = String(decoding: simulation.world.receive(on: busy), as: UTF8.self)
+        #expect(text.contains("connection: close"))
+        #expect(simulation.world.isClosed(busy))
+        let count = simulation.clientCount
+        #expect(count == 0)
+    }
+}

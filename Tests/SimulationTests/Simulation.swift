@@ -1,0 +1,198 @@
+import Foundation
+import Primitives
+import TestSupport
+import Testing
+import Translation
+import Wire
+
+@testable import Gateway
+@testable import Runtime
+@testable import Simulator
+
+/// A whole gateway over simulated sockets: the unchanged Worker, and backends that answer as
+/// `sluice simulate` does.
+struct Simulation: ~Copyable {
+    static let configuration = """
+        backends:
+          vllm: {kind: vllm, url: "http://backend/v1", api_key: {value: backend-key}}
+          aws:
+            {kind: bedrock, region: eu-central-1, url: "http://backend", credentials:
+            {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
+        routes:
+          - {model: "llama", targets: [{backend: vllm}]}
+          - {model: "claude", targets: [{backend: aws, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
+        tenants:
+          - name: t
+            keys: [{value: sk-test}]
+            models: ["*"]
+            limits: [{requests: 1000, per: minute}, {tokens: 1M, per: minute}]
+        """
+
+    /// One backend connection and what it has understood so far.
+    private struct BackendConnection {
+        var reader = RequestAccumulator()
+        var isDone = false
+    }
+
+    let world: SimulatedWorld
+    let plan: Plan
+    let ledger = LedgerQueue()
+    let metrics = Metrics(shards: 1, version: "test")
+    private let backend: SimulatedBackend
+    private var worker: Worker<SimulatedKernel>
+    private var backends: [Int32: RequestAccumulator] = [:]
+    /// Requests that backends have seen.
+    private(set) var backendRequests: [SimulatedRequest] = []
+    /// Whether backends answer at all.
+    var areBackendsSilent = false
+
+    init(seed: UInt64, options: SimulatorOptions = SimulatorOptions()) throws {
+        world = SimulatedWorld(seed: seed)
+        backend = SimulatedBackend(options: options)
+        let outcome = ConfigurationReader(
+            folder: ".", providers: ProviderCatalogue.all, secrets: nil
+        ).read(Array(Self.configuration.utf8))
+        let configuration = try #require(outcome.configuration, "\(outcome.problems)")
+        let builder = PlanBuilder(configuration: configuration, environment: [:]) { _, _ in }
+        plan = try builder.build(metrics: metrics, previous: nil)
+        worker = Worker(
+            kernel: SimulatedKernel(world: world),
+            listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
+            shard: 0, workerCount: 1, ledger: ledger)
+    }
+
+    /// Turns until nothing more happens, backends answering in between.
+    mutating func settle(turns: Int = 400) {
+        for _ in 0..<turns {
+            worker.turn()
+            serveBackends()
+        }
+    }
+
+    /// Moves the clock to the worker's next deadline, a number of times.
+    mutating func letTimePass(steps: Int) {
+        for _ in 0..<steps {
+            if let deadline = world.nextDeadline, deadline > world.now { world.now = deadline }
+            settle(turns: 20)
+        }
+    }
+
+    var isQuiet: Bool {
+        worker.flights.count == 0 && metrics.requestsInFlight.value == 0
+    }
+
+    var clientCount: Int { worker.clients.count }
+
+    /// The rows so far.
+    func rows() -> [LedgerRow] { ledger.take().rows }
+
+    private mutating func serveBackends() {
+        for connection in world.takeNewBackends() { backends[connection] = RequestAccumulator() }
+        guard !areBackendsSilent else { return }
+        for connection in backends.keys.sorted() where !world.isClosed(connection) {
+            for request in backends[connection]?.receive(world.receive(on: connection)) ?? [] {
+                backendRequests.append(request)
+                play(
+                    backend.reply(to: request, now: WallTime(milliseconds: 1_767_323_046_000)),
+                    on: connection)
+            }
+        }
+    }
+
+    private func play(_ reply: SimulatedReply, on connection: Int32) {
+        var bytes: [UInt8] = []
+        let length = reply.writes.reduce(0) { $0 + $1.bytes.count }
+        HTTP1Writer.responseHead(
+            status: reply.status, fields: reply.fields,
+            framing: reply.isStreamed ? .chunked : .length(length), keepAlive: true,
+            version: .http11, into: &bytes)
+        for write in reply.writes {
+            if reply.isStreamed {
+                HTTP1Writer.chunk(write.bytes.span, into: &bytes)
+            } else {
+                bytes += write.bytes
+            }
+        }
+        if reply.ending == .complete, reply.isStreamed { HTTP1Writer.lastChunk(into: &bytes) }
+        world.send(bytes, on: connection)
+        if reply.ending == .reset { world.end(connection) }
+    }
+}
+
+/// Puts requests together on a simulated backend's connection.
+final class RequestAccumulator {
+    private var bytes: [UInt8] = []
+
+    func receive(_ more: [UInt8]) -> [SimulatedRequest] {
+        bytes += more
+        var requests: [SimulatedRequest] = []
+        while true {
+            var reader = HTTP1RequestReader(limits: HTTP1Limits())
+            var position = 0
+            var body: [UInt8] = []
+            var isWhole = false
+            reading: while true {
+                switch reader.next(bytes.span, position: &position) {
+                case .needsMore, .failed: break reading
+                case .head: break
+                case .body(let range): body += bytes[range]
+                case .end:
+                    isWhole = true
+                    break reading
+                }
+            }
+            guard isWhole else { return requests }
+            requests.append(SimulatedRequest(head: reader.head, body: body))
+            bytes.removeFirst(position)
+        }
+    }
+}
+
+/// What a client has received, understood.
+struct ClientView {
+    /// Complete answers: status and body, chunks put together.
+    private(set) var answers: [(status: Int, body: String)] = []
+    /// Whether the bytes end within an answer.
+    private(set) var isCut = false
+    private(set) var isMalformed = false
+
+    init(_ bytes: [UInt8]) {
+        var rest = bytes
+        while !rest.isEmpty {
+            var reader = HTTP1ResponseReader(limits: HTTP1Limits())
+            reader.begin(isHeadRequest: false)
+            var position = 0
+            var body: [UInt8] = []
+            var isWhole = false
+            reading: while true {
+                switch reader.next(rest.span, position: &position) {
+                case .needsMore: break reading
+                case .failed:
+                    isMalformed = true
+                    return
+                case .head: break
+                case .body(let range): body += rest[range]
+                case .end:
+                    isWhole = true
+                    break reading
+                }
+            }
+            guard isWhole else {
+                isCut = true
+                return
+            }
+            answers.append((reader.head.status, String(decoding: body, as: UTF8.self)))
+            rest.removeFirst(position)
+        }
+    }
+}
+
+/// A chat request on the wire.
+func chatRequest(model: String, stream: Bool, key: String = "sk-test") -> [UInt8] {
+    let body =
+        #"{"model":"\#(model)","stream":\#(stream),"messages":[{"role":"user","content":"Hello, world"}]}"#
+    return Array(
+        ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer \(key)\r\n"
+            + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
+            .utf8)
+}
