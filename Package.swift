@@ -33,7 +33,8 @@ let package = Package(
         .target(name: "CPrices", exclude: ["prices.json"]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(
+            name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CYaml", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
 
         // Floors 1 to 5: imports go down only.
@@ -41,7 +42,8 @@ let package = Package(
         .target(
             name: "Wire", dependencies: ["Primitives", "CSys", "COpenSSL", "CZlib"],
             swiftSettings: settings),
-        .target(name: "Translation", dependencies: ["Wire", "Primitives"], swiftSettings: settings),
+        .target(
+            name: "Translation", dependencies: ["Wire", "Primitives"], swiftSettings: settings),
         .target(
             name: "Gateway",
             dependencies: ["Translation", "Wire", "Primitives", "CYaml", "CPrices"],

@@ -2,7 +2,8 @@
 public enum Limits {
     // MARK: JSON
 
-    /// Containers within containers: deeper than any real request, shallow enough for every recursion.
+    /// Containers within containers: deeper than any real request, shallow enough for every
+    /// recursion.
     public static let jsonDepth = 512
     /// The longest JSON text: node offsets are 32 bits.
     public static let jsonBytes = Int(Int32.max)
@@ -29,7 +30,8 @@ public enum Limits {
     public static let clientBacklogBytes = 256 << 10
     /// A refused request's body up to this is read and dropped, so that its connection can be kept.
     public static let discardedBodyBytes = 256 << 10
-    /// After a refusal with unread body we read on this long, so that the answer is not lost to a reset.
+    /// After a refusal with unread body we read on this long, so that the answer is not lost to a
+    /// reset.
     public static let lingerMilliseconds = 2_000
     /// Memory set aside for a body at first: a Content-Length is only a promise.
     public static let bodyReservationBytes = 1 << 20

@@ -1,4 +1,5 @@
-/// A credential. It has no description, so that no log line, error or metric can show it by accident.
+/// A credential. It has no description, so that no log line, error or metric can show it by
+/// accident.
 public struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConvertible,
     CustomReflectable
 {

@@ -62,11 +62,18 @@ struct ConverseDialect {
     func converseStream() -> SimulatedReply {
         let turn = SimulatedTurn(conversation: conversation, body: body, options: options)
         if let reply = failure(turn) { return reply }
-        var frames = [frame("messageStart") { $0.key("role"); $0.string("assistant") }]
+        var frames = [
+            frame("messageStart") {
+                $0.key("role"); $0.string("assistant")
+            }
+        ]
         switch turn.content {
         case .text(let words):
             for word in words {
-                frames.append(delta { $0.key("text"); $0.string(text: word) })
+                frames.append(
+                    delta {
+                        $0.key("text"); $0.string(text: word)
+                    })
             }
         case .call(let name, let arguments):
             frames.append(callStart(turn, name))
@@ -82,9 +89,14 @@ struct ConverseDialect {
                     })
             }
         }
-        frames.append(frame("contentBlockStop") { $0.key("contentBlockIndex"); $0.integer(0) })
         frames.append(
-            frame("messageStop") { $0.key("stopReason"); $0.string(text: stopReason(turn)) })
+            frame("contentBlockStop") {
+                $0.key("contentBlockIndex"); $0.integer(0)
+            })
+        frames.append(
+            frame("messageStop") {
+                $0.key("stopReason"); $0.string(text: stopReason(turn))
+            })
         frames.append(frame("metadata") { writeUsage(turn, &$0) })
         var reply = SimulatedReply()
         reply.fields.append("content-type", "application/vnd.amazon.eventstream")

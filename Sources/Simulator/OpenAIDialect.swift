@@ -172,20 +172,22 @@ struct OpenAIDialect {
     private func stream(_ turn: SimulatedTurn, isChat: Bool) -> SimulatedReply {
         var events: [[UInt8]] = []
         if isChat {
-            events.append(chunk(turn, isChat) { writer in
-                writer.key("role")
-                writer.string("assistant")
-                writer.key("content")
-                writer.string("")
-            })
+            events.append(
+                chunk(turn, isChat) { writer in
+                    writer.key("role")
+                    writer.string("assistant")
+                    writer.key("content")
+                    writer.string("")
+                })
         }
         switch turn.content {
         case .text(let words):
             for word in words {
-                events.append(chunk(turn, isChat) { writer in
-                    writer.key(isChat ? "content" : "text")
-                    writer.string(text: word)
-                })
+                events.append(
+                    chunk(turn, isChat) { writer in
+                        writer.key(isChat ? "content" : "text")
+                        writer.string(text: word)
+                    })
             }
         case .call(let name, let arguments): events += callChunks(turn, name, arguments)
         }

@@ -13,7 +13,10 @@ struct SignatureCheck {
             return nil
         }
         let fields = request.head.fields
-        guard let header = fields.value(of: "authorization").map({ String(decoding: $0, as: UTF8.self) }),
+        guard
+            let header = fields.value(of: "authorization").map({
+                String(decoding: $0, as: UTF8.self)
+            }),
             header.hasPrefix("AWS4-HMAC-SHA256 ")
         else { return "The request is not signed." }
         var parts: [Substring: Substring] = [:]

@@ -17,7 +17,8 @@ public struct SimulatedRequest: Sendable {
     var path: [UInt8] { Array(head.target.prefix { $0 != UInt8(ascii: "?") }) }
 }
 
-/// What it answers: a head, and writes with pauses before them. Pure data: a socket or a test plays it.
+/// What it answers: a head, and writes with pauses before them. Pure data: a socket or a test plays
+/// it.
 public struct SimulatedReply: Sendable {
     /// How the reply ends after its writes.
     public enum Ending: Sendable, Equatable {

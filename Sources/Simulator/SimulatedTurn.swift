@@ -43,7 +43,8 @@ struct SimulatedTurn {
             isCutShort = false
             outputTokens = 12
         } else {
-            while words.isEmpty || conversation.fixedText == nil && words.count < options.chunkCount {
+            while words.isEmpty || conversation.fixedText == nil && words.count < options.chunkCount
+            {
                 words.append(Self.words.randomElement(using: &random) ?? "word")
             }
             let limit = max(1, conversation.maximumTokens ?? words.count)

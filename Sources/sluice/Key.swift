@@ -13,7 +13,8 @@ struct Key: ParsableCommand {
     func run() {
         let random = SecureRandom.bytes(count: 32)
         let digits = Base64.encode(random.span).filter { $0 != UInt8(ascii: "=") }.map { byte in
-            byte == UInt8(ascii: "+") ? UInt8(ascii: "-") : byte == UInt8(ascii: "/") ? UInt8(ascii: "_") : byte
+            byte == UInt8(ascii: "+")
+                ? UInt8(ascii: "-") : byte == UInt8(ascii: "/") ? UInt8(ascii: "_") : byte
         }
         let key = "sk-sluice-" + String(decoding: digits, as: UTF8.self)
         let digest = SHA256.hexadecimalDigest(Array(key.utf8).span)

@@ -9,7 +9,8 @@ import Testing
         var random = SeededGenerator(seed: 7)
         var deadlines: [Int: Instant] = [:]
         for index in 0..<500 {
-            let deadline = start.advanced(byMilliseconds: Int.random(in: 1...40_000, using: &random))
+            let deadline = start.advanced(
+                byMilliseconds: Int.random(in: 1...40_000, using: &random))
             deadlines[index] = deadline
             wheel.arm(index, at: deadline)
         }
@@ -65,7 +66,9 @@ import Testing
 }
 
 @Suite struct CodingTests {
-    @Test(arguments: [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")])
+    @Test(arguments: [
+        ("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"),
+    ])
     func `Base64 goes both ways (RFC 4648 section 10)`(_ text: String, _ encoded: String) {
         #expect(Base64.encode(Array(text.utf8).span) == Array(encoded.utf8))
         #expect(Base64.decode(Array(encoded.utf8).span) == Array(text.utf8))
@@ -98,14 +101,16 @@ import Testing
         #expect(RFC3339.time("2026-01-02T03:04:05.678Z") == time)
         #expect(RFC3339.time("2026-01-02T04:04:05.678+01:00") == time)
         #expect(RFC3339.time("2026-13-02") == nil)
-        #expect(CivilDate.midnight(year: 2026, month: 13, day: 1)
-            == CivilDate.midnight(year: 2027, month: 1, day: 1))
+        #expect(
+            CivilDate.midnight(year: 2026, month: 13, day: 1)
+                == CivilDate.midnight(year: 2027, month: 1, day: 1))
     }
 
     @Test func `a secret shows nothing`() {
         let secret = Secret("sk-very-secret")
-        #expect("\(secret) \(String(reflecting: secret)) \(String(describing: [secret]))"
-            .contains("very") == false)
+        #expect(
+            "\(secret) \(String(reflecting: secret)) \(String(describing: [secret]))"
+                .contains("very") == false)
         var dumped = ""
         dump(secret, to: &dumped)
         #expect(!dumped.contains("very"))

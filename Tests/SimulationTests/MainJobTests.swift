@@ -178,7 +178,9 @@ import Testing
         simulation.settle(turns: 200)
         var received: [UInt8] = []
         var turns = 0
-        while !String(decoding: received.suffix(64), as: UTF8.self).contains("[DONE]"), turns < 20_000 {
+        while !String(decoding: received.suffix(64), as: UTF8.self).contains("[DONE]"),
+            turns < 20_000
+        {
             received += simulation.world.receive(on: client)
             simulation.settle(turns: 2)
             turns += 1
@@ -251,7 +253,8 @@ import Testing
         simulation.areBackendsSilent = true
         simulation.world.send(chatRequest(model: "llama", stream: false), on: busy)
         simulation.settle(turns: 20)
-        simulation.world.mail.append(.drain(deadline: simulation.world.now.advanced(byMilliseconds: 30_000)))
+        simulation.world.mail.append(
+            .drain(deadline: simulation.world.now.advanced(byMilliseconds: 30_000)))
         simulation.settle(turns: 5)
         #expect(simulation.world.isClosed(idle))
         #expect(!simulation.world.isClosed(busy))

@@ -93,7 +93,8 @@ public struct AdminResponder: Sendable {
     }
 
     private func answerMetrics(_ accept: [UInt8]?) -> AdminAnswer {
-        let isOpen = accept.map { String(decoding: $0, as: UTF8.self) }?
+        let isOpen =
+            accept.map { String(decoding: $0, as: UTF8.self) }?
             .split(separator: ",").contains { $0.contains("application/openmetrics-text") } ?? false
         return AdminAnswer(
             status: 200,
@@ -113,7 +114,9 @@ public struct AdminResponder: Sendable {
     }
 
     private func answerReload() -> AdminAnswer {
-        guard let problem = reload() else { return Self.json(200, [UInt8](#"{"result":"applied"}"#)) }
+        guard let problem = reload() else {
+            return Self.json(200, [UInt8](#"{"result":"applied"}"#))
+        }
         return Self.error(
             .badRequest(
                 "invalid_configuration", param: nil,

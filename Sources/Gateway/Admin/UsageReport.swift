@@ -104,7 +104,11 @@ public struct UsageReport: Sendable {
         let header = query.by + Self.figureNames + ["cost_usd"]
         let rows = groups.map { group in
             group.names + group.figures.map(\.description)
-                + [String(decoding: MoneyText.dollars(nanodollars: group.costNanodollars), as: UTF8.self)]
+                + [
+                    String(
+                        decoding: MoneyText.dollars(nanodollars: group.costNanodollars),
+                        as: UTF8.self)
+                ]
         }
         let widths = header.indices.map { column in
             ([header] + rows).map { $0[column].count }.max() ?? 0
@@ -122,7 +126,8 @@ public struct UsageReport: Sendable {
 
     private static func quoted(_ text: String) -> String {
         guard text.contains(where: { ",\"\r\n".contains($0) }) else { return text }
-        return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false)
+        return "\""
+            + text.split(separator: "\"", omittingEmptySubsequences: false)
             .joined(separator: "\"\"") + "\""
     }
 }

@@ -29,8 +29,8 @@ public final class Estimator: Sendable {
         Int(models.withLock { $0[model]?.outputTokens } ?? Self.firstOutputTokens)
     }
 
-    /// Takes a served request into account. Names beyond `Limits.estimatedModels` are not kept: with a
-    /// route `*` they come from clients.
+    /// Takes a served request into account. Names beyond `Limits.estimatedModels` are not kept:
+    /// with a route `*` they come from clients.
     public func learn(model: String, bytes: Int, usage: TokenUsage) {
         guard usage.input > 0 else { return }
         // Long images are few tokens and short requests mostly syntax: keep to what text can be.

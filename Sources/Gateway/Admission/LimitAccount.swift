@@ -5,7 +5,8 @@ import Synchronization
 /// workers together never admit more than the limit.
 final class LimitAccount: Sendable {
     /// Minute and hour leak (GCRA): the word is the theoretical arrival time in nanoseconds.
-    /// Day and month are calendar windows: `window` names the current one, the word is what it used.
+    /// Day and month are calendar windows: `window` names the current one, the word is what it
+    /// used.
     private let word = Atomic<Int64>(0)
     private let window = Atomic<Int64>(0)
     private let amount: Int64
@@ -94,7 +95,8 @@ final class LimitAccount: Sendable {
         }
     }
 
-    /// The time that `count` takes to leak out, rounded up in magnitude: never in the client's favour.
+    /// The time that `count` takes to leak out, rounded up in magnitude: never in the client's
+    /// favour.
     private func cost(of count: Int64, _ nanoseconds: Int64) -> Int64 {
         let (high, low) = nanoseconds.multipliedFullWidth(by: count.magnitudeClamped)
         guard high < amount else { return count < 0 ? -(.max / 4) : .max / 4 }

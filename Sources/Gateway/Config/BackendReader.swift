@@ -65,7 +65,10 @@ struct BackendReader {
         return headers.entries.compactMap { name, key, value in
             guard let text = headers.text(value, name) else { return nil }
             let isProper =
-                !name.isEmpty && name.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0)) }
+                !name.isEmpty
+                && name.allSatisfy {
+                    $0.isASCII && ($0.isLetter || $0.isNumber || "-_.".contains($0))
+                }
                 && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 }
             if !isProper { reader.problems.add("not a header field: \"\(name)\"", at: key) }
             return isProper ? (name, text) : nil
@@ -127,11 +130,14 @@ struct CredentialsReader {
         let ways = ["access_key_id", "profile", "bearer_token", "assume_role"]
         guard ways.count(where: { scope[$0] != nil }) == 1 else {
             reader.problems.add(
-                "\"credentials\" must have exactly one of \(ways.joined(separator: ", "))", at: node)
+                "\"credentials\" must have exactly one of \(ways.joined(separator: ", "))", at: node
+            )
             return nil
         }
         if let profile = scope.text("profile") { return .profile(profile) }
-        if scope["bearer_token"] != nil { return secret("bearer_token", scope).map { .bearerToken($0) } }
+        if scope["bearer_token"] != nil {
+            return secret("bearer_token", scope).map { .bearerToken($0) }
+        }
         if let role = scope.text("assume_role") {
             let token = scope.scope("web_identity_token", allowing: ["file"])
             return .assumeRole(

@@ -305,8 +305,8 @@ public struct LimitConfiguration: Sendable, Equatable {
 public struct PriceOverride: Sendable {
     /// A model name or glob.
     public var model: String
-    /// Prices by the file's names (`input`, `output`, `cache_read`, `cache_write`, `reasoning`, …) in
-    /// pico-dollars per token: 1 US dollar per million tokens is 1,000,000.
+    /// Prices by the file's names (`input`, `output`, `cache_read`, `cache_write`, `reasoning`, …)
+    /// in pico-dollars per token: 1 US dollar per million tokens is 1,000,000.
     public var picodollarsPerToken: [String: Int64]
 
     /// A price.

@@ -16,8 +16,8 @@ public struct ConfigurationReader {
     let secrets: SecretResolver?
     let problems = ProblemList()
 
-    /// A reader for a file in `folder`, with the known kinds of backends. With `secrets`, it is also
-    /// checked that each secret can be had.
+    /// A reader for a file in `folder`, with the known kinds of backends. With `secrets`, it is
+    /// also checked that each secret can be had.
     public init(folder: String, providers: [Provider], secrets: SecretResolver?) {
         self.folder = folder
         kinds = providers.map(\.kind)
@@ -78,7 +78,8 @@ public struct ConfigurationReader {
 
     func socketName(_ node: YAMLNode, _ scope: ConfigurationScope) -> SocketName? {
         guard let text = scope.text(node, "address") else { return nil }
-        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...])
+        guard let colon = text.lastIndex(of: ":"),
+            let port = UInt16(text[text.index(after: colon)...])
         else {
             problems.add(
                 "\"address\" must be such as 127.0.0.1:8080 or \"[::]:8443\", not \"\(text)\"",

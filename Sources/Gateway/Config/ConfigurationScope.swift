@@ -9,7 +9,8 @@ final class ProblemList {
     func add(_ message: String, at node: YAMLNode) { add(ConfigurationProblem(message, at: node)) }
 }
 
-/// One mapping of the file: its members are asked for by name, and what nobody asked for is unknown.
+/// One mapping of the file: its members are asked for by name, and what nobody asked for is
+/// unknown.
 struct ConfigurationScope {
     /// Where the mapping stands.
     let node: YAMLNode

@@ -11,7 +11,8 @@ public enum AWSEndpoints {
             prefixes: ["cn-"], suffix: "amazonaws.com.cn",
             dualStackSuffix: "api.amazonwebservices.com.cn"),
         Partition(
-            prefixes: ["eusc-"], suffix: "amazonaws.eu", dualStackSuffix: "api.amazonwebservices.eu"),
+            prefixes: ["eusc-"], suffix: "amazonaws.eu", dualStackSuffix: "api.amazonwebservices.eu"
+        ),
         Partition(
             prefixes: ["us-isob-"], suffix: "sc2s.sgov.gov", dualStackSuffix: "api.aws.scloud"),
         Partition(

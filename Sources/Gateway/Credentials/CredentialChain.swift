@@ -164,7 +164,8 @@ public struct CredentialChain: Sendable {
         }
         let token = value("AWS_SESSION_TOKEN") ?? value("AWS_SECURITY_TOKEN")
         return AWSCredentials(
-            accessKeyID: id, secretAccessKey: Secret(secret), sessionToken: token.map { Secret($0) },
+            accessKeyID: id, secretAccessKey: Secret(secret),
+            sessionToken: token.map { Secret($0) },
             expiration: value("AWS_CREDENTIAL_EXPIRATION").flatMap { RFC3339.time($0) })
     }
 

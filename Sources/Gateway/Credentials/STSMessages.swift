@@ -73,7 +73,9 @@ enum XMLText {
 
     private static func unescaped(_ text: String) -> String {
         var result = text
-        let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")]
+        let entities = [
+            ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&"),
+        ]
         for (entity, character) in entities { result.replace(entity, with: character) }
         return result
     }

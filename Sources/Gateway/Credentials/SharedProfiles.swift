@@ -24,9 +24,10 @@ public struct SharedProfiles: Sendable {
             }
             let line = String(raw)
             if first == "[" {
-                section = line.lastIndex(of: "]").map { end in
-                    Self.name(String(line[line.index(after: line.startIndex)..<end]), isConfig)
-                } ?? nil
+                section =
+                    line.lastIndex(of: "]").map { end in
+                        Self.name(String(line[line.index(after: line.startIndex)..<end]), isConfig)
+                    } ?? nil
                 continue
             }
             guard let section, let equals = line.firstIndex(of: "=") else { continue }

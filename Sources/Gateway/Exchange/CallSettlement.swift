@@ -72,7 +72,8 @@ extension CallInProgress {
         TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
     }
 
-    /// The best guess at what a broken-off stream has used: the estimated prompt and the text so far.
+    /// The best guess at what a broken-off stream has used: the estimated prompt and the text so
+    /// far.
     var producedUsage: TokenUsage {
         let produced = attempt?.output.outputBytes ?? 0
         return TokenUsage(

@@ -4,8 +4,8 @@ public import Wire
 
 /// One request from its head to its settled end: the product in one machine.
 ///
-/// Pure: events in, `ExchangeOrders` out. The Worker owns it, carries out the orders and reports back.
-/// Every request that was admitted passes through `CallInProgress.settle` exactly once.
+/// Pure: events in, `ExchangeOrders` out. The Worker owns it, carries out the orders and reports
+/// back. Every request that was admitted passes through `CallInProgress.settle` exactly once.
 public struct Exchange: ~Copyable {
     private enum State {
         case readingBody([UInt8], tenant: Int, keyID: String, Endpoint)
@@ -181,7 +181,8 @@ public struct Exchange: ~Copyable {
         finishIfSettled()
     }
 
-    /// Whether the client takes the answer more slowly than it comes: the backend is not to blame then.
+    /// Whether the client takes the answer more slowly than it comes: the backend is not to blame
+    /// then.
     public mutating func clientIsSlow(_ isSlow: Bool, context: inout ExchangeContext) {
         guard case .calling(let call) = state else { return }
         call.clientIsSlow(isSlow, now: context.now)

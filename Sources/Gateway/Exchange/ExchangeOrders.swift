@@ -34,9 +34,11 @@ public struct ExchangeOrders {
     public enum Upstream: Sendable, Equatable {
         /// Get a connection to a backend for a leg; `isFresh` forbids one from the pool.
         case connect(leg: Int, backend: Int, isFresh: Bool)
-        /// The leg's answer is not wanted any more: close its connection, or forget the wait for one.
+        /// The leg's answer is not wanted any more: close its connection, or forget the wait for
+        /// one.
         case cancel(leg: Int)
-        /// The answer has been understood to its end: read on to the end of the message, then reuse.
+        /// The answer has been understood to its end: read on to the end of the message, then
+        /// reuse.
         case release(leg: Int)
     }
 

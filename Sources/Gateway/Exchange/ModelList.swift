@@ -14,8 +14,7 @@ struct ModelList {
         writer.string("list")
         writer.key("data")
         writer.beginArray()
-        for route in plan.routes where !route.isGlob && plan.isAllowed(route.name, tenant: tenant)
-        {
+        for route in plan.routes where !route.isGlob && plan.isAllowed(route.name, tenant: tenant) {
             write(route.name, to: &writer)
         }
         writer.endArray()

@@ -2,7 +2,8 @@ import Primitives
 import Translation
 import Wire
 
-/// The first look at a request, by its head alone: which endpoint, who asks, and whether to read on.
+/// The first look at a request, by its head alone: which endpoint, who asks, and whether to read
+/// on.
 struct RequestGate {
     /// What the head calls for.
     enum Decision {

@@ -16,8 +16,12 @@ struct MetricsPage {
         writeRequests(shard)
         writeTokens(shard)
         writeGenAI(shard)
-        writePairs("sluice_limit_rejections", "Requests refused by a limit.", shard.rejections, ("tenant", "limit"))
-        writePairs("sluice_attempts", "Tries at a backend by their end.", shard.attempts, ("backend", "outcome"))
+        writePairs(
+            "sluice_limit_rejections", "Requests refused by a limit.", shard.rejections,
+            ("tenant", "limit"))
+        writePairs(
+            "sluice_attempts", "Tries at a backend by their end.", shard.attempts,
+            ("backend", "outcome"))
         writePairs(
             "sluice_unknown_price", "Requests whose model has no known price.",
             shard.unknownPrices, ("backend", "route"))

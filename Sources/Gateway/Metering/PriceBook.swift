@@ -34,8 +34,8 @@ public final class PriceBook: Sendable {
         builtin = BuiltinPrices.table
     }
 
-    /// The price of a backend's model; nil when nobody knows it. Its own name is looked up first, then,
-    /// for Bedrock, what its ARN or region prefix stands for.
+    /// The price of a backend's model; nil when nobody knows it. Its own name is looked up first,
+    /// then, for Bedrock, what its ARN or region prefix stands for.
     public func price(for model: String, kind: String) -> Price? {
         if let price = exactOverrides[model] { return price }
         if let match = globOverrides.first(where: { $0.pattern.matches(model) }) {

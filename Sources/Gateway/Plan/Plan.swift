@@ -2,8 +2,8 @@ import Primitives
 public import Translation
 import Wire
 
-/// Everything a request needs to know, immutable: a reload makes a new plan, and each Exchange keeps
-/// the one it began with.
+/// Everything a request needs to know, immutable: a reload makes a new plan, and each Exchange
+/// keeps the one it began with.
 public final class Plan: Sendable {
     /// The limits on what one client may make us hold.
     public let limits: GatewayLimits
@@ -68,7 +68,8 @@ public final class Plan: Sendable {
         keys = Self.index(keyDigests)
     }
 
-    /// Who a request is from: the tenant and the short name of the key; nil when the key is unknown.
+    /// Who a request is from: the tenant and the short name of the key; nil when the key is
+    /// unknown.
     ///
     /// Keys are found by their SHA-256 digest: where a look-up stops says nothing about a key.
     public func authenticate(_ key: Span<UInt8>?) -> (tenant: Int, keyID: String)? {

@@ -19,7 +19,8 @@ public enum Base64 {
             let third = left > 2 ? bytes[at + 2] : 0
             text.append(alphabet[Int(bytes[at] >> 2)])
             text.append(alphabet[Int((bytes[at] & 3) << 4 | second >> 4)])
-            text.append(left > 1 ? alphabet[Int((second & 15) << 2 | third >> 6)] : UInt8(ascii: "="))
+            text.append(
+                left > 1 ? alphabet[Int((second & 15) << 2 | third >> 6)] : UInt8(ascii: "="))
             text.append(left > 2 ? alphabet[Int(third & 63)] : UInt8(ascii: "="))
             at += 3
         }

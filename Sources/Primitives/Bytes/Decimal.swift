@@ -1,7 +1,8 @@
 /// Decimal numbers as scaled integers: money is never a floating-point number.
 public enum Decimal {
     /// `text` times ten to the power of `digits`, exactly; nil when it is no decimal number, is not
-    /// whole at that scale (beyond rounding half up), or does not fit. Takes `12`, `0.075`, `1e-05`.
+    /// whole at that scale (beyond rounding half up), or does not fit. Takes `12`, `0.075`,
+    /// `1e-05`.
     public static func scaled(_ text: Span<UInt8>, digits: Int) -> Int64? {
         var mantissa: Int64 = 0
         var scale = digits

@@ -1,4 +1,5 @@
-/// Names one occupant of a `Slab`. A handle outlives its occupant harmlessly: it then finds nothing.
+/// Names one occupant of a `Slab`. A handle outlives its occupant harmlessly: it then finds
+/// nothing.
 public struct Handle: Hashable, Sendable {
     /// The slot.
     public let index: Int32
@@ -11,7 +12,8 @@ public struct Handle: Hashable, Sendable {
         self.generation = generation
     }
 
-    /// The handle as one word, for `epoll_data`: index in the low half, generation in the high half.
+    /// The handle as one word, for `epoll_data`: index in the low half, generation in the high
+    /// half.
     public var word: UInt64 {
         UInt64(generation) << 32 | UInt64(UInt32(bitPattern: index))
     }
@@ -65,7 +67,8 @@ public struct Handle: Hashable, Sendable {
             && generations[index] == handle.generation
     }
 
-    /// Access to an occupant in place. The handle must be live: check `contains` where it may not be.
+    /// Access to an occupant in place. The handle must be live: check `contains` where it may not
+    /// be.
     public subscript(_ handle: Handle) -> Element {
         unsafeAddress {
             precondition(contains(handle))

@@ -21,8 +21,8 @@ public enum RFC3339 {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// The time that a text names: `2026-01-02`, `2026-01-02T03:04:05Z`, with a fraction or an offset;
-    /// nil for anything else.
+    /// The time that a text names: `2026-01-02`, `2026-01-02T03:04:05Z`, with a fraction or an
+    /// offset; nil for anything else.
     public static func time(_ text: String) -> WallTime? {
         let bytes = Array(text.utf8)
         guard bytes.count >= 10, bytes[4] == UInt8(ascii: "-"), bytes[7] == UInt8(ascii: "-"),

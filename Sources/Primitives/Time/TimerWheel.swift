@@ -1,8 +1,8 @@
 /// A hashed timer wheel: arming, moving and cancelling a timer cost a few nanoseconds each.
 ///
-/// Pure: it is fed the time and returns what is due. Timers fire on the first turn at or after their
-/// deadline, at most one tick (`tickNanoseconds`) late. Each timer is a dense index chosen by the
-/// caller; an index holds at most one deadline.
+/// Pure: it is fed the time and returns what is due. Timers fire on the first turn at or after
+/// their deadline, at most one tick (`tickNanoseconds`) late. Each timer is a dense index chosen by
+/// the caller; an index holds at most one deadline.
 public struct TimerWheel: ~Copyable {
     /// The wheel's resolution: 4 ms is far below every timeout that a configuration can name.
     public static let tickNanoseconds: UInt64 = 4_000_000
@@ -20,7 +20,8 @@ public struct TimerWheel: ~Copyable {
     private var heads = [Int32](repeating: TimerWheel.none, count: TimerWheel.slotCount)
     private var currentTick: UInt64
     private var armedCount = 0
-    /// No armed timer is due before this tick; too early costs one empty turn, too late never happens.
+    /// No armed timer is due before this tick; too early costs one empty turn, too late never
+    /// happens.
     private var earliestTick = UInt64.max
 
     /// A wheel whose time begins at `now`.
@@ -74,7 +75,8 @@ public struct TimerWheel: ~Copyable {
         earliestTick = nextOccupiedTick()
     }
 
-    /// When to call `advance` next: no later than the next tick that may hold a timer; nil when idle.
+    /// When to call `advance` next: no later than the next tick that may hold a timer; nil when
+    /// idle.
     public func nextWake() -> Instant? {
         guard armedCount > 0 else { return nil }
         return Instant(nanoseconds: earliestTick * Self.tickNanoseconds)

@@ -1,4 +1,5 @@
-/// A point in civil time: milliseconds since 1970-01-01T00:00:00Z. It may jump; deadlines use `Instant`.
+/// A point in civil time: milliseconds since 1970-01-01T00:00:00Z. It may jump; deadlines use
+/// `Instant`.
 public struct WallTime: Comparable, Hashable, Sendable {
     /// Milliseconds since the Unix epoch.
     public let milliseconds: Int64

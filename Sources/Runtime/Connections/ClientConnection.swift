@@ -26,8 +26,8 @@ struct ClientConnection: ~Copyable {
         case serving(Serving)
         /// Everything is said; closes when it has been sent.
         case closing
-        /// Everything is sent; what still comes is thrown away, so that a reset does not overtake the
-        /// answer (RFC 9112 section 9.6).
+        /// Everything is sent; what still comes is thrown away, so that a reset does not overtake
+        /// the answer (RFC 9112 section 9.6).
         case lingering
     }
 

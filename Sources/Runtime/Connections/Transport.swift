@@ -1,7 +1,8 @@
 import Primitives
 import Wire
 
-/// A descriptor with what stands between it and the protocol: TLS, and bytes the kernel did not take.
+/// A descriptor with what stands between it and the protocol: TLS, and bytes the kernel did not
+/// take.
 struct Transport: ~Copyable {
     /// What a read brought.
     enum Received {
@@ -91,7 +92,9 @@ struct Transport: ~Copyable {
     mutating func receive(
         _ kernel: inout some Kernel & ~Copyable, buffer: inout [UInt8], plaintext: inout [UInt8]
     ) -> Received {
-        let result = unsafe buffer.withUnsafeMutableBytes { unsafe kernel.read(descriptor, into: $0) }
+        let result = unsafe buffer.withUnsafeMutableBytes {
+            unsafe kernel.read(descriptor, into: $0)
+        }
         switch result {
         case .wouldBlock: return .nothing
         case .end: return .end

@@ -4,8 +4,8 @@ import Primitives
 import Synchronization
 import Translation
 
-/// The current credential of one backend, for all workers: a snapshot behind a lock, kept fresh by a
-/// thread of its own off the data path (design D11).
+/// The current credential of one backend, for all workers: a snapshot behind a lock, kept fresh by
+/// a thread of its own off the data path (design D11).
 final class CredentialStore: Sendable {
     private static let pollMicroseconds: UInt32 = 200_000
     private static let forcedPauseSeconds: Int64 = 5
@@ -16,7 +16,8 @@ final class CredentialStore: Sendable {
     /// A credential that never changes.
     init(fixed credential: BackendCredential?) { snapshot = Locked(credential) }
 
-    /// Credentials that are found and refreshed as `find` says, until nobody holds the store any more.
+    /// Credentials that are found and refreshed as `find` says, until nobody holds the store any
+    /// more.
     ///
     /// - Parameter report: told each time that refreshing begins to fail.
     init(
@@ -66,7 +67,9 @@ final class CredentialStore: Sendable {
                     current.snapshot.withLock { $0 = found }
                     isFailing = false
                     next = nil
-                    if case .aws(let keys) = found { next = RefreshPolicy.next(after: keys, now: now) }
+                    if case .aws(let keys) = found {
+                        next = RefreshPolicy.next(after: keys, now: now)
+                    }
                 } catch {
                     if !isFailing { report(error.message) }
                     isFailing = true

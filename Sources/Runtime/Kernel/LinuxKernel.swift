@@ -49,7 +49,8 @@ public import Primitives
         setOption(descriptor, SOL_SOCKET, SO_REUSEADDR)
         setOption(descriptor, SOL_SOCKET, SO_REUSEPORT)
         if address.isIPv6 { setOption(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
-        guard address.bind(descriptor), Glibc.listen(descriptor, Int32(Limits.listenBacklog)) == 0 else {
+        guard address.bind(descriptor), Glibc.listen(descriptor, Int32(Limits.listenBacklog)) == 0
+        else {
             let number = errno
             close(descriptor)
             throw KernelFailure(number: number)

@@ -2,7 +2,8 @@ public import Primitives
 
 /// A world for one worker: in-memory pipes, a virtual clock and one seed (design D2).
 ///
-/// Tests own the `SimulatedWorld` behind it: they connect clients, play backends, and let faults happen.
+/// Tests own the `SimulatedWorld` behind it: they connect clients, play backends, and let faults
+/// happen.
 public struct SimulatedKernel: Kernel, ~Copyable {
     private let world: SimulatedWorld
 
@@ -213,7 +214,9 @@ public final class SimulatedWorld {
     }
 
     fileprivate func read(_ descriptor: Int32, limit: Int) -> (Transfer, [UInt8]) {
-        guard let pipe = pipes[descriptor], !isFailing(descriptor) else { return (.failed(104), []) }
+        guard let pipe = pipes[descriptor], !isFailing(descriptor) else {
+            return (.failed(104), [])
+        }
         guard !pipe.toWorker.isEmpty else { return (pipe.peerEnded ? .end : .wouldBlock, []) }
         if isStalling { return (.wouldBlock, []) }
         let bytes = Array(pipe.toWorker.prefix(share(of: min(limit, pipe.toWorker.count))))

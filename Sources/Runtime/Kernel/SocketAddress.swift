@@ -16,7 +16,8 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// An address from its text, with or without brackets; nil for anything else, such as a name.
     public init?(literal: String, port: UInt16) {
-        let text = literal.hasPrefix("[") && literal.hasSuffix("]")
+        let text =
+            literal.hasPrefix("[") && literal.hasSuffix("]")
             ? String(literal.dropFirst().dropLast()) : literal
         for (family, length) in [(AF_INET, 4), (AF_INET6, 16)] {
             var parsed = [UInt8](repeating: 0, count: length)
@@ -66,13 +67,15 @@ public struct SocketAddress: Sendable, Hashable, CustomStringConvertible {
             unsafe inet_ntop(
                 isIPv6 ? AF_INET6 : AF_INET, buffer.baseAddress, &text, socklen_t(INET6_ADDRSTRLEN))
         }
-        let host = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let host = String(
+            decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     /// Binds a socket to the address; false leaves the reason in `errno`.
     public func bind(_ descriptor: Int32) -> Bool {
-        unsafe withUnsafeSockAddr { name, length in unsafe Glibc.bind(descriptor, name, length) } == 0
+        unsafe withUnsafeSockAddr { name, length in unsafe Glibc.bind(descriptor, name, length) }
+            == 0
     }
 
     /// Calls `body` with the address as system calls want it.

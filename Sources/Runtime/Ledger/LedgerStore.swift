@@ -90,7 +90,9 @@ public final class LedgerStore {
             row.attempts, row.usage.input, row.usage.output, row.usage.cacheRead,
             row.usage.cacheWrite, row.usage.reasoning,
         ]
-        for (index, count) in counts.enumerated() { insert.bind(Int64(count), at: Int32(index + 16)) }
+        for (index, count) in counts.enumerated() {
+            insert.bind(Int64(count), at: Int32(index + 16))
+        }
         insert.bind(row.usageSource.rawValue, at: 22)
         insert.bind(row.costNanodollars, at: 23)
         insert.bind(row.priceID, at: 24)

@@ -5,7 +5,8 @@ import Synchronization
 
 /// Moves rows from the workers' queues into the ledger, in batches.
 ///
-/// A batch that SQLite refuses (disk full, file locked) is kept and tried again: rows are never dropped.
+/// A batch that SQLite refuses (disk full, file locked) is kept and tried again: rows are never
+/// dropped.
 public final class LedgerThread: Sendable {
     private static let pauseMicroseconds: UInt32 = 50_000
     private static let batchSize = 1_000

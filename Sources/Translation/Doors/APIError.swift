@@ -1,6 +1,7 @@
 import Primitives
 
-/// An error in OpenAI's shape, with what a caller must know to go on: whose fault and whether to retry.
+/// An error in OpenAI's shape, with what a caller must know to go on: whose fault and whether to
+/// retry.
 ///
 /// `contract.md` section 4 and `translation.md` part E are the tables behind it.
 public struct APIError: Error, Sendable, Equatable {

@@ -50,7 +50,8 @@ public struct CallResult: Sendable {
     public init(body: [UInt8]) { self.body = body }
 }
 
-/// What a streamed call has to say after it was shown more bytes. One value is reused for a whole call.
+/// What a streamed call has to say after it was shown more bytes. One value is reused for a whole
+/// call.
 public struct StreamOutput: Sendable {
     /// How far the stream is.
     public enum State: Sendable, Equatable {
@@ -87,11 +88,13 @@ public struct StreamOutput: Sendable {
 ///
 /// A class, because it is held by the Exchange as an existential and is called once per chunk.
 public protocol BackendCall: AnyObject {
-    /// The HTTP requests of this call in order: one, or several where the backend takes one input a time.
+    /// The HTTP requests of this call in order: one, or several where the backend takes one input a
+    /// time.
     var requests: [UpstreamRequest] { get }
     /// Names of request fields that this backend cannot honour and that were left out.
     var droppedParameters: [String] { get }
-    /// Reads whole, successful answers, in the order of `requests`. Only for calls that are not streamed.
+    /// Reads whole, successful answers, in the order of `requests`. Only for calls that are not
+    /// streamed.
     /// - Throws: `upstream_malformed` and the like when the answers make no sense.
     func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult
     /// Reads the head of a successful answer to a streamed call.

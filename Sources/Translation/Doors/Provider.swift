@@ -202,7 +202,8 @@ public struct Provider: Sendable {
     public let framesExceptions: Bool
     /// Opens one attempt.
     public let open:
-        @Sendable (_ request: ClientRequest, _ target: TargetOptions) throws(APIError) -> any BackendCall
+        @Sendable (_ request: ClientRequest, _ target: TargetOptions) throws(APIError) ->
+            any BackendCall
     /// Puts the credential into a request; called anew for each attempt, right before it is sent.
     public let authorize:
         @Sendable (

@@ -1,7 +1,7 @@
 /// Tokens of one request by class, as OpenAI counts them.
 ///
-/// `input` includes cache reads and writes, `output` includes reasoning: the smaller figures are parts
-/// of the larger ones and are never added to them.
+/// `input` includes cache reads and writes, `output` includes reasoning: the smaller figures are
+/// parts of the larger ones and are never added to them.
 public struct TokenUsage: Sendable, Equatable {
     /// All prompt tokens, cached ones included.
     public var input = 0

@@ -183,7 +183,8 @@ public struct SigV4: Sendable {
         return text
     }
 
-    /// Step 5: lower-case names in order, values with single spaces, several of a name joined by commas.
+    /// Step 5: lower-case names in order, values with single spaces, several of a name joined by
+    /// commas.
     private static func canonicalFields(
         _ fields: [(name: [UInt8], value: [UInt8])]
     ) -> [(name: [UInt8], value: [UInt8])] {

@@ -46,7 +46,9 @@ public struct EventStreamMessage: Sendable, Equatable {
     /// Messages are equal when headers, in order, and payload are.
     public static func == (left: EventStreamMessage, right: EventStreamMessage) -> Bool {
         left.payload == right.payload
-            && left.headers.elementsEqual(right.headers) { $0.name == $1.name && $0.value == $1.value }
+            && left.headers.elementsEqual(right.headers) {
+                $0.name == $1.name && $0.value == $1.value
+            }
     }
 }
 

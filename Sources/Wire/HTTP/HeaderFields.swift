@@ -2,7 +2,8 @@ import Primitives
 
 /// An ordered list of header fields in one block of bytes, reusable without allocating again.
 ///
-/// Names are kept in lower case (RFC 9110 section 5.1: they compare without case; HTTP/2 requires it).
+/// Names are kept in lower case (RFC 9110 section 5.1: they compare without case; HTTP/2 requires
+/// it).
 public struct HeaderFields: Sendable {
     private struct Field: Sendable {
         var nameStart: UInt32

@@ -70,7 +70,8 @@ public struct ResponseHead: Sendable {
 
 /// Why a message was refused.
 public struct HTTPFailure: Error, Sendable, Equatable {
-    /// The status that tells a client (400, 405, 411, 413, 414, 431, 501, 505); 502 from an upstream.
+    /// The status that tells a client (400, 405, 411, 413, 414, 431, 501, 505); 502 from an
+    /// upstream.
     public let status: Int
     /// What is wrong, for people; never text from the message itself.
     public let reason: String

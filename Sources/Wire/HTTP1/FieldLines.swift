@@ -5,7 +5,8 @@ enum FieldLines {
     /// Appends all fields of `bytes[range]`, whose lines all end with CRLF.
     /// - Throws: 400 for anything that is not a field line; 431 for too many.
     static func read(
-        _ bytes: Span<UInt8>, _ range: Range<Int>, maximumCount: Int, into fields: inout HeaderFields
+        _ bytes: Span<UInt8>, _ range: Range<Int>, maximumCount: Int,
+        into fields: inout HeaderFields
     ) throws(HTTPFailure) {
         var at = range.lowerBound
         while at < range.upperBound {

@@ -147,8 +147,9 @@ public struct HTTP1ResponseReader: ~Copyable {
             guard bytes[index].isASCIIDigit else { throw Self.failure("the status is no number") }
             status = status * 10 + Int(bytes[index] - UInt8(ascii: "0"))
         }
-        guard status >= 100, status < 600, let lineEnd = bytes.firstIndex(
-            of: 0x0d, from: range.lowerBound)
+        guard status >= 100, status < 600,
+            let lineEnd = bytes.firstIndex(
+                of: 0x0d, from: range.lowerBound)
         else { throw Self.failure("the status line is malformed") }
         head.status = status
         head.fields.removeAll()

@@ -1,7 +1,7 @@
 import Primitives
 
-/// Finds the empty line that ends a head, and remembers how far it has looked: a head that comes byte
-/// by byte costs no more than one that comes at once.
+/// Finds the empty line that ends a head, and remembers how far it has looked: a head that comes
+/// byte by byte costs no more than one that comes at once.
 struct HeadScanner {
     enum Progress: Equatable {
         /// The empty line has not come.

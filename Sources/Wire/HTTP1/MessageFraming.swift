@@ -1,6 +1,7 @@
 import Primitives
 
-/// How long a message's body is (RFC 9112 section 6): the rules against request smuggling live here.
+/// How long a message's body is (RFC 9112 section 6): the rules against request smuggling live
+/// here.
 struct MessageFraming {
     private(set) var length: Int?
     private(set) var isChunked = false
@@ -8,7 +9,8 @@ struct MessageFraming {
     private(set) var hasConnectionKeepAlive = false
 
     /// Reads the fields that frame a message.
-    /// - Throws: 400 for whatever two readers could understand differently; 501 for a coding that we
+    /// - Throws: 400 for whatever two readers could understand differently; 501 for a coding that
+    /// we
     ///   do not know.
     init(_ fields: borrowing HeaderFields, version: HTTPVersion) throws(HTTPFailure) {
         var transferEncodings = 0

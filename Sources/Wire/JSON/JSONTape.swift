@@ -100,7 +100,8 @@ public struct JSONTape: Sendable {
         }
     }
 
-    /// After a value: `,` leads to the next key or value, the right bracket to the end (`commaOrEnd`).
+    /// After a value: `,` leads to the next key or value, the right bracket to the end
+    /// (`commaOrEnd`).
     private func separator(
         _ byte: UInt8, at offset: Int, in bytes: Span<UInt8>
     ) throws(JSONFailure) -> Expectation {
@@ -238,7 +239,8 @@ extension JSONTape {
         return node.isEscaped ? JSONEscape.unescaped(content) : content.array
     }
 
-    /// The value of the first member of that name in the object node `object`; nil when there is none.
+    /// The value of the first member of that name in the object node `object`; nil when there is
+    /// none.
     public func member(
         _ name: StaticString, of object: Int = 0, in bytes: Span<UInt8>
     ) -> Int? {

@@ -3,9 +3,11 @@ import Primitives
 /// An event that is longer than `Limits.eventBytes`.
 public struct SSEFailure: Error, Sendable, Equatable {}
 
-/// Splits a server-sent event stream (WHATWG HTML section 9.2) into events, from bytes cut anywhere.
+/// Splits a server-sent event stream (WHATWG HTML section 9.2) into events, from bytes cut
+/// anywhere.
 ///
-/// Lines end with LF, CR or CRLF. Each event keeps its raw bytes, so that it can be passed on as it is.
+/// Lines end with LF, CR or CRLF. Each event keeps its raw bytes, so that it can be passed on as it
+/// is.
 public struct SSEParser: Sendable {
     /// The data of the last event: its `data` lines joined by LF.
     public private(set) var data: [UInt8] = []

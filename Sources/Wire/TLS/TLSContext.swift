@@ -87,14 +87,14 @@ public struct TLSFailure: Error, Sendable, Equatable {
 
     private func use(_ chain: [UInt8]) throws(TLSFailure) {
         let certificates = unsafe PEM.certificates(chain)
-        defer { for unsafe certificate in unsafe certificates { unsafe X509_free(certificate) } }
+        defer { for unsafecertificate in unsafe certificates { unsafe X509_free(certificate) } }
         guard let leaf = unsafe certificates.first else {
             throw TLSFailure("the certificate file holds no PEM certificate")
         }
         guard unsafe SSL_CTX_use_certificate(pointer, leaf) == 1 else {
             throw TLSFailure.fromQueue("the certificate is not usable")
         }
-        for unsafe intermediate in unsafe certificates.dropFirst() {
+        for unsafeintermediate in unsafe certificates.dropFirst() {
             unsafe X509_up_ref(intermediate)
             _ = unsafe openssl_add_chain_certificate(pointer, intermediate)
         }
@@ -116,14 +116,15 @@ public struct TLSFailure: Error, Sendable, Equatable {
             throw TLSFailure("the CA file holds no PEM certificate")
         }
         let store = unsafe SSL_CTX_get_cert_store(pointer)
-        for unsafe certificate in unsafe certificates {
+        for unsafecertificate in unsafe certificates {
             _ = unsafe X509_STORE_add_cert(store, certificate)
             unsafe X509_free(certificate)
         }
     }
 }
 
-/// Chooses `http/1.1` from what a client offers (RFC 7301); other offers are left without an answer.
+/// Chooses `http/1.1` from what a client offers (RFC 7301); other offers are left without an
+/// answer.
 private func selectProtocol(
     _ ssl: OpaquePointer?, _ selected: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
     _ selectedLength: UnsafeMutablePointer<UInt8>?, _ offered: UnsafePointer<UInt8>?,

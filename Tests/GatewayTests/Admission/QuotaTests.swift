@@ -49,7 +49,8 @@ import Translation
 
     @Test func `settling gives back what was not used`() {
         let book = book(LimitConfiguration(measure: .tokens, amount: 1000, window: .minute))
-        #expect(ask(book, demand(100, 900), at(0), actual: TokenUsage(input: 50, output: 50)) == nil)
+        #expect(
+            ask(book, demand(100, 900), at(0), actual: TokenUsage(input: 50, output: 50)) == nil)
         #expect(ask(book, demand(100, 800), at(0)) == nil)
         #expect(ask(book, demand(1, 0), at(0)) != nil)
     }

@@ -46,9 +46,11 @@ import Translation
             externalID: parameters["ExternalId"] as? String,
             durationSeconds: parameters["DurationSeconds"] as? Int)
         let token = (parameters["WebIdentityToken"] as? String).map { Array($0.utf8) }
-        let form = token.map { STSMessages.webIdentity(request, token: $0) }
+        let form =
+            token.map { STSMessages.webIdentity(request, token: $0) }
             ?? STSMessages.assumeRole(request)
-        #expect(String(decoding: form, as: UTF8.self) == expect["form_encoded_by_reference"] as? String)
+        #expect(
+            String(decoding: form, as: UTF8.self) == expect["form_encoded_by_reference"] as? String)
         let keys = try STSMessages.read(
             status: 200, body: Array((input["response_xml"] as? String ?? "").utf8))
         check(keys, expect)
@@ -77,8 +79,9 @@ import Translation
             aws_access_key_id = AK
             aws_secret_access_key = SK
             """
-        guard case .assumeRole(let request, using: .ready(let keys)) = try chain(good).source(
-            ofProfile: "a")
+        guard
+            case .assumeRole(let request, using: .ready(let keys)) = try chain(good).source(
+                ofProfile: "a")
         else {
             Issue.record("the role was not found")
             return

@@ -8,7 +8,8 @@ import Translation
 @Suite struct PriceTests {
     private let book = PriceBook(overrides: [
         PriceOverride(model: "llama-*", picodollarsPerToken: ["input": 0, "output": 0]),
-        PriceOverride(model: "mine", picodollarsPerToken: ["input": 1_000_000, "output": 3_333_333]),
+        PriceOverride(
+            model: "mine", picodollarsPerToken: ["input": 1_000_000, "output": 3_333_333]),
     ])
 
     @Test func `the built-in table is there`() throws {
@@ -26,21 +27,24 @@ import Translation
     @Test func `a region prefix and an ARN lead to the model's own price`() {
         let plain = book.price(for: "anthropic.claude-3-5-haiku-20241022-v1:0", kind: "bedrock")
         #expect(plain != nil)
-        let arn = "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0"
+        let arn =
+            "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-3-5-haiku-20241022-v1:0"
         #expect(book.price(for: arn, kind: "bedrock")?.id == plain?.id)
         #expect(book.price(for: "no.such-model", kind: "bedrock") == nil)
     }
 
     @Test func `the configuration's price comes first`() {
         #expect(book.price(for: "llama-3", kind: "vllm")?.id == "config:llama-*")
-        #expect(book.price(for: "mine", kind: "openai")?.cost(
-            of: TokenUsage(input: 1, output: 1), serviceTier: nil) == 4333)
+        #expect(
+            book.price(for: "mine", kind: "openai")?.cost(
+                of: TokenUsage(input: 1, output: 1), serviceTier: nil) == 4333)
     }
 
     @Test func `a long prompt reprices the whole request`() throws {
         let price = try #require(
             book.price(for: "anthropic.claude-sonnet-4-5-20250929-v1:0", kind: "bedrock"))
-        #expect(price.cost(of: TokenUsage(input: 200_000, output: 0), serviceTier: nil) == 600_000_000)
+        #expect(
+            price.cost(of: TokenUsage(input: 200_000, output: 0), serviceTier: nil) == 600_000_000)
         #expect(
             price.cost(of: TokenUsage(input: 200_001, output: 1), serviceTier: nil)
                 == 200_001 * 6000 + 22_500)

@@ -18,7 +18,9 @@ import Wire
         }
         let (host, target) = split(url)
         fields.append((Array("host".utf8), Array(host.utf8)))
-        let hasDate = fields.contains { String(decoding: $0.name, as: UTF8.self).lowercased() == "date" }
+        let hasDate = fields.contains {
+            String(decoding: $0.name, as: UTF8.self).lowercased() == "date"
+        }
         // A Date that the caller set is written anew by AWS's signer, and signed in that form.
         let rewritten = (expect["headers_set"] as? [String: String])?["Date"]
         if let rewritten, let index = fields.firstIndex(where: { $0.name == Array("Date".utf8) }) {

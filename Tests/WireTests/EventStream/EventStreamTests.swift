@@ -27,9 +27,10 @@ import Wire
         EventStreamEncoder.exception("throttlingException", payload: [], to: &bytes)
         let (messages, failure) = decode([bytes])
         #expect(failure == nil)
-        #expect(messages.map { $0.string(":message-type") } == [
-            Array("event".utf8), Array("exception".utf8),
-        ])
+        #expect(
+            messages.map { $0.string(":message-type") } == [
+                Array("event".utf8), Array("exception".utf8),
+            ])
     }
 
     @Test func `a flipped bit anywhere is noticed`() throws {

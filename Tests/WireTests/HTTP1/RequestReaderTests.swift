@@ -61,7 +61,10 @@ import Wire
             "6.2 overflow", 413,
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n"
         ),
-        ("6.1 unknown coding", 501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        (
+            "6.1 unknown coding", 501,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"
+        ),
         (
             "6.1 chunked not alone", 400,
             "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
@@ -114,7 +117,8 @@ import Wire
         #expect(read([Array(target.utf8)]).1?.status == 414)
         let head = "GET / HTTP/1.1\r\nHost: a\r\nX: " + String(repeating: "b", count: 70_000)
         #expect(read([Array(head.utf8)]).1?.status == 431)
-        let many = "GET / HTTP/1.1\r\nHost: a\r\n" + String(repeating: "X: y\r\n", count: 200) + "\r\n"
+        let many =
+            "GET / HTTP/1.1\r\nHost: a\r\n" + String(repeating: "X: y\r\n", count: 200) + "\r\n"
         #expect(read([Array(many.utf8)]).1?.status == 431)
     }
 

@@ -54,7 +54,9 @@ import Wire
     }
 
     @Test func `invalid UTF-8 is refused where it stands`() {
-        for bytes: [UInt8] in [[0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82]] {
+        for bytes: [UInt8] in [
+            [0xff], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82],
+        ] {
             let text = Array("[\"ab".utf8) + bytes + Array("\"]".utf8)
             let failure = #expect(throws: JSONFailure.self) { try JSONDocument(text) }
             #expect(failure?.offset == 4)
@@ -103,7 +105,8 @@ import Wire
         (#"{"a":1}"#, "a", "{}"), (#"{"a":1,"b":2}"#, "b", #"{"a":1}"#),
         (#"{"a":1, "b":2 }"#, "a", #"{ "b":2 }"#), (#"{"a":1 ,"b":2}"#, "b", #"{"a":1 }"#),
     ])
-    func `a removed member takes one comma along`(_ text: String, name: String, left: String) throws {
+    func `a removed member takes one comma along`(_ text: String, name: String, left: String) throws
+    {
         let bytes = Array(text.utf8)
         let document = try JSONDocument(bytes)
         let member = try #require(document.root.members.first { $0.key.string == name })

@@ -17,7 +17,8 @@ import Wire
     }
 
     @Test func `raw events put together are the stream, however it is cut`() throws {
-        let stream = Array(": hi\r\n\r\ndata: a\r\rdata: b\n\nevent: x\ndata: c\ndata: d\r\n\r\n".utf8)
+        let stream = Array(
+            ": hi\r\n\r\ndata: a\r\rdata: b\n\nevent: x\ndata: c\ndata: d\r\n\r\n".utf8)
         for pieces in cuts(stream) {
             var parser = SSEParser()
             var copy: [UInt8] = []

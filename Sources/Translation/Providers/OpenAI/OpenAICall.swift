@@ -18,7 +18,8 @@ final class OpenAICall: BackendCall {
             modelName: target.rewritesModel ? request.summary.model : nil)
         var fields = HeaderFields()
         fields.append("content-type", "application/json")
-        fields.append("accept", request.summary.isStreamed ? "text/event-stream" : "application/json")
+        fields.append(
+            "accept", request.summary.isStreamed ? "text/event-stream" : "application/json")
         fields.append(contentsOf: request.forwardedFields)
         let body = OpenAIRequestEditor(request: request, target: target).body()
         requests = [UpstreamRequest(path: Self.path(request.endpoint), fields: fields, body: body)]

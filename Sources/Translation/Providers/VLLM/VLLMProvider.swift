@@ -13,8 +13,8 @@ public enum VLLMProvider {
         },
         authorize: OpenAIProvider.authorize)
 
-    /// Fields that vLLM accepts and ignores since `structured_outputs` replaced them: the answer would
-    /// not be constrained, and nobody would know (vllm.md section 2.2).
+    /// Fields that vLLM accepts and ignores since `structured_outputs` replaced them: the answer
+    /// would not be constrained, and nobody would know (vllm.md section 2.2).
     private static let ignoredConstraints: [StaticString] = [
         "guided_json", "guided_regex", "guided_choice", "guided_grammar",
         "guided_decoding_backend", "guided_whitespace_pattern",
