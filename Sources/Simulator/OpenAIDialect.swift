@@ -9,7 +9,10 @@ struct OpenAIDialect {
     let options: SimulatorOptions
 
     static let models = [UInt8](
-        #"{"object":"list","data":[{"id":"simulated","object":"model","created":0,"owned_by":"vllm","root":"simulated","parent":null,"max_model_len":131072}]}"#
+        """
+        {"object":"list","data":[{"id":"simulated","object":"model","created":0,\
+        "owned_by":"vllm","root":"simulated","parent":null,"max_model_len":131072}]}
+        """
     )
 
     static func error(_ status: Int, _ type: String, _ message: String) -> SimulatedReply {
@@ -220,7 +223,12 @@ struct OpenAIDialect {
             events = Array(events.prefix(events.count / 2))
             events.append(
                 [UInt8](
-                    "data: {\"error\": {\"message\": \"EngineCore encountered an issue.\", \"type\": \"InternalServerError\", \"param\": null, \"code\": 500}}\n\n"
+                    """
+                    data: {"error": {"message": "EngineCore encountered an issue.", \
+                    "type": "InternalServerError", "param": null, "code": 500}}
+
+
+                    """
                 ))
             events.append([UInt8]("data: [DONE]\n\n"))
         default: events.append([UInt8]("data: [DONE]\n\n"))

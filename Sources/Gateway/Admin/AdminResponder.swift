@@ -45,11 +45,8 @@ public struct AdminResponder: Sendable {
     private let reload: @Sendable () -> String?
     private let now: @Sendable () -> WallTime
 
-    /// A responder.
-    ///
-    /// - Parameters:
-    ///   - configuration: the running configuration as JSON, without its secrets.
-    ///   - reload: reads the file again; nil when it was taken over, else what is wrong with it.
+    /// A responder. `configuration` gives the running one as JSON without its secrets; `reload`
+    /// reads the file again and gives nil when it was taken over, else what is wrong with it.
     public init(
         metrics: Metrics, now: @escaping @Sendable () -> WallTime,
         isReady: @escaping @Sendable () -> Bool,

@@ -22,6 +22,7 @@ public struct UsageQuery: Sendable {
     ///   - since: a duration back from `now`, or an RFC 3339 time; nil is 24 hours.
     ///   - until: the same; nil is now.
     ///   - by: names with commas between; nil is tenant and model.
+    ///   - now: what durations count back from.
     /// - Throws: a 400 that names the option and what it takes.
     public init(since: String?, until: String?, by: String?, now: WallTime) throws(APIError) {
         self.since = try Self.time(since ?? "24h", "since", now)

@@ -37,8 +37,11 @@ public final class Plan: Sendable {
     /// A plan from a validated configuration.
     ///
     /// - Parameters:
+    ///   - configuration: the file as it was read.
     ///   - backends: one for each `configuration.backends`, in order.
     ///   - keyDigests: for each tenant in order, the SHA-256 digests of its keys.
+    ///   - metrics: the process's counters.
+    ///   - createdSeconds: the Unix time of this moment.
     ///   - previous: the plan this one replaces; accounts of unchanged limits go on.
     public init(
         configuration: Configuration, backends: [BackendPlan], keyDigests: [[[UInt8]]],

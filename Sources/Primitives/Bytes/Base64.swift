@@ -27,9 +27,8 @@ public enum Base64 {
         return text
     }
 
-    /// The bytes behind `text`; nil when it is not Base64.
-    ///
-    /// - Parameter lenient: also the URL-safe alphabet, white space, and missing padding.
+    /// The bytes behind `text`; nil when it is not Base64. `lenient` also takes the URL-safe
+    /// alphabet, white space, and missing padding.
     public static func decode(_ text: Span<UInt8>, lenient: Bool = false) -> [UInt8]? {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.count / 4 * 3)

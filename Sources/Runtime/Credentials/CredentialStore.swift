@@ -17,9 +17,7 @@ final class CredentialStore: Sendable {
     init(fixed credential: BackendCredential?) { snapshot = Locked(credential) }
 
     /// Credentials that are found and refreshed as `find` says, until nobody holds the store any
-    /// more.
-    ///
-    /// - Parameter report: told each time that refreshing begins to fail.
+    /// more. `report` is told each time that refreshing begins to fail.
     init(
         find: @escaping @Sendable () throws(CredentialFailure) -> BackendCredential,
         report: @escaping @Sendable (String) -> Void

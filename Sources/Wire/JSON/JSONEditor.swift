@@ -39,6 +39,7 @@ public struct JSONEditor: Sendable {
     ///   - key: where the key lies.
     ///   - value: where the value lies.
     ///   - object: where the object lies.
+    ///   - bytes: the text.
     public mutating func removeMember(
         key: Range<Int>, value: Range<Int>, ofObjectAt object: Range<Int>, in bytes: Span<UInt8>
     ) {

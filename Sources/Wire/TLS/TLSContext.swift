@@ -65,11 +65,8 @@ public struct TLSFailure: Error, Sendable, Equatable {
         return context
     }
 
-    /// A client's side.
-    ///
-    /// - Parameters:
-    ///   - certificateAuthorityPEM: replaces the system's authorities.
-    ///   - isVerified: whether the server must prove who it is.
+    /// A client's side. The authorities given replace the system's; `isVerified` says whether the
+    /// server must prove who it is.
     /// - Throws: what is wrong with the authorities.
     public static func client(
         certificateAuthorityPEM: [UInt8]?, isVerified: Bool
