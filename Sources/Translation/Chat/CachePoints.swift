@@ -13,7 +13,8 @@ enum CacheMarker {
         guard let point = value.present("prompt_cache_breakpoint"),
             point["mode"]?.equals("explicit") == true
         else { return nil }
-        return .some(point.present("ttl") == nil ? nil : "1h")
+        // OpenAI's lifetimes are all longer than five minutes.
+        return .some(point["ttl"]?.kind == .string ? "1h" : nil)
     }
 }
 

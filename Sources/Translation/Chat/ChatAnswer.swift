@@ -38,8 +38,9 @@ struct ChatAnswer {
     var serviceTier: String?
 }
 
-/// One step of a streamed answer that belongs to no dialect. Blocks are told apart by the backend's
-/// index.
+/// One step of a streamed answer that belongs to no dialect.
+///
+/// Blocks are told apart by the backend's index.
 enum ChatDelta {
     case begin
     case text([UInt8])
@@ -78,7 +79,12 @@ extension APIError {
     }()
 
     /// The stream's bytes ended, or made no sense, before the answer was complete (rule S9).
-    static let upstreamIncomplete = APIError(
-        status: 502, type: "server_error", code: "upstream_incomplete",
-        message: "the upstream stream ended before the response was complete", origin: .upstream)
+    static let upstreamIncomplete: APIError = {
+        var error = APIError(
+            status: 502, type: "server_error", code: "upstream_incomplete",
+            message: "the upstream stream ended before the response was complete",
+            origin: .upstream)
+        error.isWorthAnotherTarget = true
+        return error
+    }()
 }

@@ -23,6 +23,13 @@ struct ModelProfile: Equatable, Sendable {
     /// Claude's version times 100, such as 405 for 4.5; 0 for other families.
     var claudeVersion = 0
 
+    /// Whether a tool may be marked as strict (rule A27). The version is unknown where only the
+    /// configuration knows the family; Claude lost this when it lost sampling.
+    var takesStrictTools: Bool {
+        guard family == .anthropic else { return false }
+        return claudeVersion > 0 ? claudeVersion <= 406 : hasSampling
+    }
+
     /// The profile that follows from a model id, with the configuration's overrides.
     init(modelID: String, overrides: [String: String] = [:]) {
         let name = Self.baseName(modelID)
@@ -96,8 +103,8 @@ struct ModelProfile: Equatable, Sendable {
         return name
     }
 
-    /// `claude-(opus|sonnet|haiku|…)-MAJOR[-MINOR]`, else `claude-MAJOR[-MINOR]`, else 2.0. A minor
-    /// has at most two digits: eight are a date.
+    /// `claude-(opus|sonnet|haiku|…)-MAJOR[-MINOR]`, else `claude-MAJOR[-MINOR]`, else 2.0.
+    /// A minor has at most two digits: eight are a date.
     private static func claudeVersion(_ name: String) -> Int {
         if name.contains("fable") || name.contains("mythos") { return 9_999 }
         guard let claude = name.firstRange(of: "claude-") else { return 200 }

@@ -61,6 +61,8 @@ struct RequestFields {
 extension [UInt8] {
     /// Whether there is nothing but white space.
     var isBlank: Bool {
-        String(decoding: self, as: UTF8.self).allSatisfy { $0.isWhitespace }
+        // Nearly every text shows its first visible character at once.
+        if contains(where: { $0 > 0x20 && $0 < 0x7f }) { return false }
+        return String(decoding: self, as: UTF8.self).allSatisfy { $0.isWhitespace }
     }
 }

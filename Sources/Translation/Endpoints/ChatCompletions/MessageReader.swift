@@ -38,7 +38,7 @@ struct MessageReader {
         var count = 0
         for (index, message) in messages.elements.enumerated() {
             count = index + 1
-            let path = "messages[\(index)]"
+            let path = MessagePath(message: index)
             guard message.kind == .object, let role = message.present("role")?.string else {
                 throw RequestFields.invalid("\(path).role", "A message needs a role.")
             }
@@ -55,7 +55,7 @@ struct MessageReader {
                 throw RequestFields.invalid("\(path).role", "There is no role '\(role)'.")
             }
         }
-        try checkAnswered("messages[\(count)]")
+        try checkAnswered(MessagePath(message: count))
     }
 
     /// The turns, alternating and complete (rules A9 to A11, A17 and A19).
@@ -66,16 +66,16 @@ struct MessageReader {
         }
         for turn in turns {
             var blocks = turn.blocks
+            let results = turn.results.map(Self.filled)
             if blocks.contains(where: { $0.isDocument }), !blocks.contains(where: { $0.isText }) {
                 blocks.append(.text([UInt8]("See the attached document.")))
             }
-            let isSplit =
-                !turn.results.isEmpty && !blocks.isEmpty && !profile.hasMixedToolResultTurn
-            guard isSplit else {
-                finished.append(ChatTurn(role: turn.role, blocks: turn.results + blocks))
+            let isMixed = !results.isEmpty && !blocks.isEmpty
+            guard isMixed, !profile.hasMixedToolResultTurn else {
+                finished.append(ChatTurn(role: turn.role, blocks: results + blocks))
                 continue
             }
-            finished.append(ChatTurn(role: .user, blocks: turn.results))
+            finished.append(ChatTurn(role: .user, blocks: results))
             finished.append(ChatTurn(role: .assistant, blocks: [.text([UInt8]("Understood."))]))
             finished.append(ChatTurn(role: .user, blocks: blocks))
         }
@@ -83,26 +83,35 @@ struct MessageReader {
         return finished
     }
 
-    /// Rule A11: Claude refuses a prefill that ends in white space.
+    /// Rule A22: a result must hold something.
+    private static func filled(_ block: ChatBlock) -> ChatBlock {
+        guard case .toolResult(let id, let content, let isError) = block, content.isEmpty else {
+            return block
+        }
+        return .toolResult(id: id, content: [.text([UInt8]("(empty)"))], isError: isError)
+    }
+
+    /// Rule A11: Claude refuses a prefill that ends in white space, also in front of a cache point.
     private func trimPrefill(_ turns: inout [ChatTurn]) {
         guard let last = turns.last, last.role == .assistant,
-            case .text(let text) = last.blocks.last
+            let index = last.blocks.lastIndex(where: { !$0.isCachePoint }),
+            case .text(let text) = last.blocks[index]
         else { return }
         var characters = String(decoding: text, as: UTF8.self)
         while characters.last?.isWhitespace == true { characters.removeLast() }
-        turns[turns.count - 1].blocks[last.blocks.count - 1] = .text(Array(characters.utf8))
+        turns[turns.count - 1].blocks[index] = .text(Array(characters.utf8))
     }
 
     // MARK: - Roles
 
     /// Rule A7.
-    private mutating func readSystem(_ message: JSONValue, _ path: String) throws(APIError) {
+    private mutating func readSystem(_ message: JSONValue, _ path: MessagePath) throws(APIError) {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
         } else {
-            for (index, part) in (message["content"]?.elements ?? message.elements).enumerated() {
-                let place = "\(path).content[\(index)]"
+            for (index, part) in try contentParts(message, path).enumerated() {
+                let place = path.part(index)
                 guard part["type"]?.equals("text") == true else {
                     throw RequestFields.invalid(
                         "\(place).type", "Only text is allowed in a system message.")
@@ -114,16 +123,13 @@ struct MessageReader {
         system += blocks
     }
 
-    private mutating func readUser(_ message: JSONValue, _ path: String) throws(APIError) {
+    private mutating func readUser(_ message: JSONValue, _ path: MessagePath) throws(APIError) {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
-        } else if let content = message.present("content") {
-            guard content.kind == .array else {
-                throw RequestFields.wrongType("\(path).content", "a string or a list of parts")
-            }
-            for (index, part) in content.elements.enumerated() {
-                try parts.append(part, "\(path).content[\(index)]", to: &blocks)
+        } else {
+            for (index, part) in try contentParts(message, path).enumerated() {
+                try parts.append(part, path.part(index), to: &blocks)
             }
         }
         appendMarker(of: message, to: &blocks)
@@ -132,7 +138,8 @@ struct MessageReader {
     }
 
     /// Rules A13, A23 to A25b.
-    private mutating func readAssistant(_ message: JSONValue, _ path: String) throws(APIError) {
+    private mutating func readAssistant(_ message: JSONValue, _ path: MessagePath) throws(APIError)
+    {
         var reasoning = ReasoningReader(profile: profile)
         reasoning.readBlocks(message)
         var blocks = try readAssistantText(message, path, &reasoning)
@@ -144,14 +151,14 @@ struct MessageReader {
     }
 
     private mutating func readAssistantText(
-        _ message: JSONValue, _ path: String, _ reasoning: inout ReasoningReader
+        _ message: JSONValue, _ path: MessagePath, _ reasoning: inout ReasoningReader
     ) throws(APIError) -> [ChatBlock] {
         var blocks: [ChatBlock] = []
         if let text = message["content"]?.stringBytes {
             if !text.isBlank { blocks.append(.text(text)) }
-        } else if let content = message.present("content") {
-            for (index, part) in content.elements.enumerated() {
-                let place = "\(path).content[\(index)]"
+        } else {
+            for (index, part) in try contentParts(message, path).enumerated() {
+                let place = path.part(index)
                 switch part["type"]?.string {
                 case "text": try parts.appendText(part, place, to: &blocks)
                 case "refusal":
@@ -174,13 +181,18 @@ struct MessageReader {
     }
 
     private mutating func readCalls(
-        _ message: JSONValue, _ path: String, _ blocks: inout [ChatBlock]
+        _ message: JSONValue, _ path: MessagePath, _ blocks: inout [ChatBlock]
     ) throws(APIError) {
         if let call = message.present("function_call") {
             legacyCount += 1
             var id = [UInt8]("fc_")
             id.append(decimal: legacyCount)
-            let name = names.sent(for: call["name"]?.stringBytes ?? [])
+            guard let given = call.present("name")?.stringBytes, !given.isEmpty else {
+                throw .badRequest(
+                    "missing_required_parameter", param: "\(path).function_call.name",
+                    "A function call needs a name.")
+            }
+            let name = names.sent(for: given)
             noteUse(of: name)
             calls.append(OpenCall(id: id, isLegacy: true))
             blocks.append(
@@ -188,10 +200,10 @@ struct MessageReader {
         }
         guard let toolCalls = message.present("tool_calls") else { return }
         for (index, call) in toolCalls.elements.enumerated() {
-            let place = "\(path).tool_calls[\(index)]"
             guard let given = call.present("id")?.stringBytes, !given.isEmpty else {
                 throw .badRequest(
-                    "missing_required_parameter", param: "\(place).id", "A tool call needs an id.")
+                    "missing_required_parameter", param: "\(path).tool_calls[\(index)].id",
+                    "A tool call needs an id.")
             }
             let id = NameAlphabet.toolCallID.fit(given)
             if calls.contains(where: { $0.id == id }) { continue }
@@ -199,7 +211,8 @@ struct MessageReader {
             let function = custom ?? call.present("function")
             guard let name = function?.present("name")?.stringBytes, !name.isEmpty else {
                 throw .badRequest(
-                    "missing_required_parameter", param: "\(place).function.name",
+                    "missing_required_parameter",
+                    param: "\(path).tool_calls[\(index)].function.name",
                     "A tool call needs a name.")
             }
             let sent = names.sent(for: name)
@@ -214,36 +227,45 @@ struct MessageReader {
 
     /// Rules A20 to A22 and A25.
     private mutating func readResult(
-        _ message: JSONValue, _ path: String, isLegacy: Bool
+        _ message: JSONValue, _ path: MessagePath, isLegacy: Bool
     ) throws(APIError) {
         let index = try openCall(for: message, path, isLegacy: isLegacy)
-        var content: [ChatBlock] = []
+        var content = try readResultContent(message, path)
         var marker = CacheMarker.read(message)
-        if let text = message["content"]?.stringBytes {
-            if !text.isBlank { content.append(.text(text)) }
-        } else if let list = message.present("content") {
-            for (index, part) in list.elements.enumerated() {
-                try parts.append(part, "\(path).content[\(index)]", to: &content)
-            }
-            for case .cachePoint(let lifetime) in content where marker == nil {
-                marker = .some(lifetime)
-            }
-            content.removeAll { $0.isCachePoint }
+        for case .cachePoint(let lifetime) in content where marker == nil {
+            marker = .some(lifetime)
         }
+        content.removeAll { $0.isCachePoint }
         let isError = message.present("is_error")?.bool == true
         if let known = calls[index].resultIndex {
-            return extend(resultAt: known, with: content, isError: isError)
+            return extend(resultAt: known, with: content, isError: isError, marker: marker)
         }
         if turns.last?.role != .user { turns.append(OpenTurn(role: .user)) }
-        if content.isEmpty { content = [.text([UInt8]("(empty)"))] }
         calls[index].resultIndex = turns[turns.count - 1].results.count
         turns[turns.count - 1].results.append(
             .toolResult(id: calls[index].id, content: content, isError: isError))
         if let marker { turns[turns.count - 1].results.append(.cachePoint(lifetime: marker)) }
     }
 
+    private mutating func readResultContent(
+        _ message: JSONValue, _ path: MessagePath
+    ) throws(APIError) -> [ChatBlock] {
+        if let text = message["content"]?.stringBytes { return text.isBlank ? [] : [.text(text)] }
+        var content: [ChatBlock] = []
+        for (index, part) in try contentParts(message, path).enumerated() {
+            let place = path.part(index)
+            // A tool result of Converse has no room for audio (bedrock-api.md section 2.2).
+            guard part["type"]?.equals("input_audio") != true else {
+                throw RequestFields.invalid(
+                    "\(place).type", "Audio is not allowed in a tool message.")
+            }
+            try parts.append(part, place, to: &content)
+        }
+        return content
+    }
+
     private func openCall(
-        for message: JSONValue, _ path: String, isLegacy: Bool
+        for message: JSONValue, _ path: MessagePath, isLegacy: Bool
     ) throws(APIError) -> Int {
         if isLegacy {
             let index = calls.lastIndex { $0.isLegacy && $0.resultIndex == nil }
@@ -253,34 +275,55 @@ struct MessageReader {
             }
             return index
         }
-        guard !calls.isEmpty else {
+        let given = message.present("tool_call_id")?.stringBytes
+        let id = given.map { NameAlphabet.toolCallID.fit($0) }
+        if let index = calls.firstIndex(where: { $0.id == id }) { return index }
+        guard calls.contains(where: { $0.resultIndex == nil }) else {
             throw RequestFields.invalid("\(path).role", "This tool message answers no call.")
         }
-        let id = message.present("tool_call_id")?.stringBytes.map {
-            NameAlphabet.toolCallID.fit($0)
-        }
-        guard let index = calls.firstIndex(where: { $0.id == id }) else {
-            throw RequestFields.invalid(
-                "\(path).tool_call_id", "There is no call with this id to answer.")
-        }
-        return index
+        throw RequestFields.invalid(
+            "\(path).tool_call_id", "There is no call with this id to answer.")
     }
 
-    private mutating func extend(resultAt index: Int, with content: [ChatBlock], isError: Bool) {
-        guard !turns.isEmpty, turns[turns.count - 1].results.indices.contains(index),
-            case .toolResult(let id, let known, let wasError) =
-                turns[turns.count - 1].results[index]
+    /// Rule A21: another message for an answered call adds to its result.
+    private mutating func extend(
+        resultAt index: Int, with content: [ChatBlock], isError: Bool, marker: String??
+    ) {
+        guard let turn = turns.indices.last,
+            case .toolResult(let id, let known, let wasError) = turns[turn].results[index]
         else { return }
-        turns[turns.count - 1].results[index] = .toolResult(
+        turns[turn].results[index] = .toolResult(
             id: id, content: known + content, isError: wasError || isError)
+        let next = index + 1
+        let isMarked = next < turns[turn].results.count && turns[turn].results[next].isCachePoint
+        guard let marker, !isMarked else { return }
+        turns[turn].results.insert(.cachePoint(lifetime: marker), at: next)
+        for call in calls.indices {
+            if let result = calls[call].resultIndex, result > index {
+                calls[call].resultIndex = result + 1
+            }
+        }
     }
 
     /// Rule A20: each call must be answered before the conversation goes on.
-    private func checkAnswered(_ path: String) throws(APIError) {
+    private func checkAnswered(_ path: MessagePath) throws(APIError) {
         guard calls.allSatisfy({ $0.resultIndex != nil }) else {
             throw RequestFields.invalid(
-                path, "A tool call of the assistant message before has no answer.")
+                "\(path)", "A tool call of the assistant message before has no answer.")
         }
+    }
+
+    // MARK: - Content
+
+    /// The parts of a message whose content is no string; none for null.
+    private func contentParts(
+        _ message: JSONValue, _ path: MessagePath
+    ) throws(APIError) -> [JSONValue] {
+        guard let content = message.present("content") else { return [] }
+        guard content.kind == .array else {
+            throw RequestFields.wrongType("\(path).content", "a string or a list of parts")
+        }
+        return Array(content.elements)
     }
 
     // MARK: - Turns
@@ -299,71 +342,5 @@ struct MessageReader {
 
     private mutating func noteUse(of name: [UInt8]) {
         if !usedTools.contains(name) { usedTools.append(name) }
-    }
-}
-
-/// Arguments of calls in the history as JSON objects (rule A23).
-enum ToolArguments {
-    /// The object in a string; `{}` for blank text, and what is no object is wrapped.
-    static func object(_ arguments: JSONValue?) -> [UInt8] {
-        if let arguments, arguments.kind == .object {
-            var json: [UInt8] = []
-            arguments.appendCompact(to: &json)
-            return json
-        }
-        let text = arguments?.stringBytes ?? []
-        if text.isBlank { return [UInt8]("{}") }
-        guard let document = try? JSONDocument(text), document.root.kind == .object else {
-            return wrapped("_raw_arguments", text)
-        }
-        var json: [UInt8] = []
-        document.root.appendCompact(to: &json)
-        return json
-    }
-
-    /// `{"name": "text"}`.
-    static func wrapped(_ name: StaticString, _ text: [UInt8]) -> [UInt8] {
-        var writer = JSONWriter()
-        writer.beginObject()
-        writer.key(name)
-        writer.string(bytes: text)
-        writer.endObject()
-        return writer.bytes
-    }
-}
-
-/// Reasoning that comes back from the client (rule A24).
-struct ReasoningReader {
-    let profile: ModelProfile
-    private(set) var blocks: [ChatBlock] = []
-    private var hasThinkingBlocks = false
-
-    init(profile: ModelProfile) { self.profile = profile }
-
-    /// `thinking_blocks` come before parts of the content.
-    mutating func readBlocks(_ message: JSONValue) {
-        guard let list = message.present("thinking_blocks") else { return }
-        hasThinkingBlocks = list.count > 0
-        for block in list.elements { read(block) }
-    }
-
-    mutating func readPart(_ part: JSONValue) {
-        if !hasThinkingBlocks { read(part) }
-    }
-
-    private mutating func read(_ block: JSONValue) {
-        guard profile.family == .anthropic else { return }
-        if block["type"]?.equals("redacted_thinking") == true {
-            let data = block.present("data") ?? block.present("redactedContent")
-            if let data = data?.stringBytes, !data.isEmpty {
-                blocks.append(.redactedReasoning(data))
-            }
-            return
-        }
-        // Claude refuses what it has not signed.
-        guard let signature = block.present("signature")?.stringBytes, !signature.isEmpty,
-            let text = (block.present("thinking") ?? block.present("text"))?.stringBytes
-        else { return }
-        blocks.append(.reasoning(text: text, signature: signature))
     }
 }

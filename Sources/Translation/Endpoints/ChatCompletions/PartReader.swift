@@ -8,12 +8,12 @@ struct PartReader {
     var fetchesImages = false
     /// URLs of images that must be fetched before the request can be written.
     private(set) var missingImages: [[UInt8]] = []
-    private var documentNames: [[UInt8]: Int] = [:]
+    private var documentNames = DocumentNames()
 
     init(allowsS3: Bool) { self.allowsS3 = allowsS3 }
 
     mutating func append(
-        _ part: JSONValue, _ path: String, to blocks: inout [ChatBlock]
+        _ part: JSONValue, _ path: MessagePath, to blocks: inout [ChatBlock]
     ) throws(APIError) {
         switch part["type"]?.string {
         case "text": return try appendText(part, path, to: &blocks)
@@ -28,7 +28,7 @@ struct PartReader {
 
     /// A text part and its cache marker; blank text disappears with it (rule A8).
     func appendText(
-        _ part: JSONValue, _ path: String, to blocks: inout [ChatBlock]
+        _ part: JSONValue, _ path: MessagePath, to blocks: inout [ChatBlock]
     ) throws(APIError) {
         guard let text = part["text"]?.stringBytes else {
             throw RequestFields.wrongType("\(path).text", "a string")
@@ -41,7 +41,7 @@ struct PartReader {
     // MARK: - Images
 
     private mutating func readImage(
-        _ part: JSONValue, _ path: String
+        _ part: JSONValue, _ path: MessagePath
     ) throws(APIError) -> ChatBlock {
         let image = part.present("image_url")
         guard let url = image?.stringBytes ?? image?.present("url")?.stringBytes else {
@@ -50,7 +50,7 @@ struct PartReader {
                 "An image part needs a URL.")
         }
         let place = "\(path).image_url.url"
-        if url.span.starts(with: "data:") {
+        if DataURL.isOne(url) {
             let data = try DataURL.read(url, place)
             return try makeImage(data.bytes, mimeType: data.mimeType, place)
         }
@@ -94,7 +94,7 @@ struct PartReader {
 
     /// Rule A17.
     private mutating func readFile(
-        _ part: JSONValue, _ path: String
+        _ part: JSONValue, _ path: MessagePath
     ) throws(APIError) -> ChatBlock {
         let file = part.present("file")
         guard let data = file?.present("file_data")?.stringBytes else {
@@ -104,7 +104,7 @@ struct PartReader {
         let place = "\(path).file.file_data"
         var bytes: [UInt8]
         var mimeType: [UInt8] = []
-        if data.span.starts(with: "data:") {
+        if DataURL.isOne(data) {
             (bytes, mimeType) = try DataURL.read(data, place)
         } else {
             bytes = try DataURL.decode(data.span, place)
@@ -118,30 +118,12 @@ struct PartReader {
                 place, "The kind of this file is not known or not supported.")
         }
         return .document(
-            format: format, name: documentName(fileName), base64: Base64.encode(bytes.span))
-    }
-
-    /// Names must differ, and their alphabet is small.
-    private mutating func documentName(_ fileName: [UInt8]) -> [UInt8] {
-        var stem = String(decoding: fileName, as: UTF8.self)
-        if let dot = stem.lastIndex(of: ".") { stem = String(stem[..<dot]) }
-        let kept = stem.map { character -> Character in
-            let isKept =
-                character.isASCII
-                && (character.isLetter || character.isNumber || "-()[]".contains(character))
-            return isKept ? character : " "
-        }
-        var name = String(kept).split(separator: " ").joined(separator: " ")
-        if name.count > 200 { name = String(name.prefix(200)) }
-        if name.isEmpty { name = "document" }
-        let base = Array(name.utf8)
-        let count = (documentNames[base] ?? 0) + 1
-        documentNames[base] = count
-        return count == 1 ? base : Array("\(name)-\(count)".utf8)
+            format: format, name: documentNames.next(for: fileName),
+            base64: Base64.encode(bytes.span))
     }
 
     /// Rule A18.
-    private func readAudio(_ part: JSONValue, _ path: String) throws(APIError) -> ChatBlock {
+    private func readAudio(_ part: JSONValue, _ path: MessagePath) throws(APIError) -> ChatBlock {
         let audio = part.present("input_audio")
         guard let data = audio?.present("data")?.stringBytes,
             let format = audio?.present("format")?.stringBytes
@@ -152,88 +134,5 @@ struct PartReader {
         }
         let bytes = try DataURL.decode(data.span, "\(path).input_audio.data")
         return .audio(format: format, base64: Base64.encode(bytes.span))
-    }
-}
-
-/// `data:TYPE;base64,DATA` (RFC 2397; only Base64).
-enum DataURL {
-    static func read(
-        _ url: [UInt8], _ path: String
-    ) throws(APIError) -> (bytes: [UInt8], mimeType: [UInt8]) {
-        let span = url.span
-        guard let comma = span.firstIndex(of: UInt8(ascii: ",")), comma >= 12 else {
-            throw RequestFields.invalid(path, "A data URL must hold ';base64,'.")
-        }
-        let head = span.extracting(5..<comma)
-        guard head.count >= 7,
-            head.extracting(head.count - 7..<head.count).equalsIgnoringCase(";base64")
-        else { throw RequestFields.invalid(path, "A data URL must hold ';base64,'.") }
-        let typeEnd = head.firstIndex(of: UInt8(ascii: ";")) ?? head.count
-        return (
-            try decode(span.extracting(comma + 1..<span.count), path),
-            head.extracting(0..<typeEnd).array.map(\.asciiLowercased)
-        )
-    }
-
-    static func decode(_ text: Span<UInt8>, _ path: String) throws(APIError) -> [UInt8] {
-        guard let bytes = Base64.decode(text, lenient: true), !bytes.isEmpty else {
-            throw .badRequest("invalid_base64", param: path, "The data is not valid Base64.")
-        }
-        return bytes
-    }
-}
-
-/// Image formats by their first bytes: clients mislabel them, and Bedrock checks.
-enum ImageFormat {
-    static func sniff(_ bytes: [UInt8]) -> String? {
-        let span = bytes.span
-        if bytes.starts(with: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]) { return "png" }
-        if bytes.starts(with: [0xff, 0xd8, 0xff]) { return "jpeg" }
-        if span.starts(with: "GIF87a") || span.starts(with: "GIF89a") { return "gif" }
-        if span.starts(with: "RIFF"), span.count >= 12, span.extracting(8..<12).equals("WEBP") {
-            return "webp"
-        }
-        return nil
-    }
-
-    static func ofMimeType(_ type: [UInt8]) -> String? {
-        switch String(decoding: type, as: UTF8.self) {
-        case "image/png": "png"
-        case "image/jpeg", "image/jpg": "jpeg"
-        case "image/gif": "gif"
-        case "image/webp": "webp"
-        default: nil
-        }
-    }
-}
-
-/// Document formats that Bedrock reads.
-enum DocumentFormat {
-    static func ofMimeType(_ type: [UInt8]) -> String? {
-        switch String(decoding: type, as: UTF8.self) {
-        case "application/pdf": "pdf"
-        case "text/csv": "csv"
-        case "application/msword": "doc"
-        case "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx"
-        case "application/vnd.ms-excel": "xls"
-        case "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx"
-        case "text/html": "html"
-        case "text/plain": "txt"
-        case "text/markdown": "md"
-        default: nil
-        }
-    }
-
-    static func ofFileName(_ name: [UInt8]) -> String? {
-        let text = String(decoding: name, as: UTF8.self)
-        guard let dot = text.lastIndex(of: ".") else { return nil }
-        switch text[text.index(after: dot)...].lowercased() {
-        case "htm", "html": return "html"
-        case "markdown", "md": return "md"
-        case "text", "txt": return "txt"
-        case let known where ["pdf", "csv", "doc", "docx", "xls", "xlsx"].contains(known):
-            return known
-        default: return nil
-        }
     }
 }

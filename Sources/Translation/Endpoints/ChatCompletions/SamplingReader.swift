@@ -1,8 +1,9 @@
 import Primitives
 import Wire
 
-/// Reads temperature and its like, and applies what a model makes of them (rules A4, A5, A35 to
-/// A41).
+/// Reads temperature and its like, and applies what a model makes of them.
+///
+/// Rules A4, A5 and A35 to A41.
 struct SamplingReader {
     private(set) var result = ChatSampling()
     private(set) var maximumTokens: Int?

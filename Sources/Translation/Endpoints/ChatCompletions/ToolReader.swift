@@ -7,8 +7,8 @@ struct ToolReader {
 
     func read(_ root: JSONValue, names: inout ToolNames) throws(APIError) -> ChatTools {
         var tools = ChatTools()
-        let given = root.present("tools").flatMap { $0.count > 0 ? $0 : nil }
-        let functions = root.present("functions").flatMap { $0.count > 0 ? $0 : nil }
+        let given = try list("tools", in: root)
+        let functions = try list("functions", in: root)
         if given != nil, functions != nil {
             throw RequestFields.invalid("functions", "Send 'tools' or 'functions', not both.")
         }
@@ -32,6 +32,13 @@ struct ToolReader {
         return tools
     }
 
+    /// A list with something in it; nil when absent or empty (rule A28).
+    private func list(_ name: StaticString, in root: JSONValue) throws(APIError) -> JSONValue? {
+        guard let value = root.present(name) else { return nil }
+        guard value.kind == .array else { throw RequestFields.wrongType("\(name)", "a list") }
+        return value.count > 0 ? value : nil
+    }
+
     private func readTool(
         _ tool: JSONValue, path: String, isBare: Bool, names: inout ToolNames
     ) throws(APIError) -> ChatTools.Tool {
@@ -53,9 +60,7 @@ struct ToolReader {
                 "\(place).format", "Grammars are not supported by the model behind this name.")
         }
         // Rule A27: an optimisation of validity; later models refuse the member.
-        let isStrict =
-            definition.present("strict")?.bool == true && profile.family == .anthropic
-            && profile.claudeVersion <= 406
+        let isStrict = definition.present("strict")?.bool == true && profile.takesStrictTools
         return ChatTools.Tool(
             kind: isCustom ? .custom : .function, name: names.sent(for: name),
             description: definition.present("description")?.stringBytes.flatMap {
@@ -89,7 +94,7 @@ struct ToolReader {
         if choice.equals("auto") {
             if !tools.list.isEmpty { tools.choice = .auto }
         } else if choice.equals("none") {
-            tools.isSuppressed = true
+            tools.isSuppressed = !tools.list.isEmpty
         } else if choice.equals("required") {
             guard !tools.list.isEmpty else {
                 throw RequestFields.invalid(param, "'\(param)' needs tools.")
@@ -143,95 +148,5 @@ struct ToolReader {
         }
         tools.list = tools.list.filter { tool in kept.contains { $0.name == tool.name } }
         tools.choice = allowed["mode"]?.equals("required") == true ? .any : .auto
-    }
-}
-
-extension ChatTools {
-    /// Rules A32 and A33: with calls in the history tools must be declared, and `none` or the lack
-    /// of tools then means that new calls are thrown away.
-    mutating func declareUsedOnes(_ used: [[UInt8]]) {
-        guard !used.isEmpty else {
-            if isSuppressed { list = [] }
-            return
-        }
-        guard list.isEmpty else { return }
-        isSuppressed = true
-        list = used.map { name in
-            Tool(
-                kind: .function, name: name, description: [UInt8]("Unavailable."),
-                schema: [UInt8](#"{"type":"object"}"#), isStrict: false, cachePoint: .none)
-        }
-    }
-
-    /// Rule A42 for models without native schemas: one tool whose input is the answer.
-    mutating func demandStructuredOutput(_ schema: [UInt8], profile: ModelProfile) {
-        let name = [UInt8]("json_output")
-        list.append(
-            Tool(
-                kind: .structuredOutput, name: name, description: nil, schema: schema,
-                isStrict: false, cachePoint: .none))
-        choice = profile.hasNamedToolChoice ? .named(name) : .any
-        isSuppressed = false
-    }
-}
-
-/// Tool names that fit every provider, and the way back (rule A30).
-struct ToolNames {
-    private var sentNames: [[UInt8]: [UInt8]] = [:]
-    /// Sent name to the client's, where they differ.
-    private(set) var originals: [[UInt8]: [UInt8]] = [:]
-
-    /// The name to send for the client's.
-    mutating func sent(for name: [UInt8]) -> [UInt8] {
-        if let known = sentNames[name] { return known }
-        let sent = NameAlphabet.toolName.fit(name)
-        sentNames[name] = sent
-        if sent != name { originals[sent] = name }
-        return sent
-    }
-
-    /// The client's name for what was sent.
-    func original(of sent: [UInt8]) -> [UInt8] { originals[sent] ?? sent }
-}
-
-/// Makes names and ids fit: other bytes become `_`, and a digest keeps changed ones apart.
-struct NameAlphabet {
-    private let isKept: @Sendable (UInt8) -> Bool
-    private let keptLength: Int
-    private let digestLength: Int
-
-    /// Rule A30: `[a-zA-Z0-9_-]{1,64}`.
-    static let toolName = NameAlphabet(keptLength: 55, digestLength: 8) { byte in
-        byte.isASCIIAlphanumeric || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
-    }
-    /// Rule A26: `[a-zA-Z0-9_.:-]{1,64}`.
-    static let toolCallID = NameAlphabet(keptLength: 47, digestLength: 16) { byte in
-        byte.isASCIIAlphanumeric || [UInt8]("_.:-").contains(byte)
-    }
-
-    private init(
-        keptLength: Int, digestLength: Int, isKept: @escaping @Sendable (UInt8) -> Bool
-    ) {
-        self.keptLength = keptLength
-        self.digestLength = digestLength
-        self.isKept = isKept
-    }
-
-    func fit(_ name: [UInt8]) -> [UInt8] {
-        if !name.isEmpty, name.count <= 64, name.allSatisfy(isKept) { return name }
-        // By character, not by byte: one letter of any script is one underscore.
-        var fitted: [UInt8] = []
-        for scalar in String(decoding: name, as: UTF8.self).unicodeScalars {
-            let isASCII = scalar.isASCII && isKept(UInt8(scalar.value))
-            fitted.append(isASCII ? UInt8(scalar.value) : UInt8(ascii: "_"))
-        }
-        let digest = SHA256.hexadecimalDigest(name.span)
-        return fitted.prefix(keptLength) + [UInt8(ascii: "_")] + digest.prefix(digestLength)
-    }
-}
-
-extension UInt8 {
-    fileprivate var isASCIIAlphanumeric: Bool {
-        isASCIIDigit || (asciiLowercased >= 0x61 && asciiLowercased <= 0x7a)
     }
 }

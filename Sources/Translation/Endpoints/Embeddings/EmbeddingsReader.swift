@@ -36,7 +36,10 @@ struct EmbeddingsRequest {
             throw RequestFields.invalid("input", "'input' may hold 2048 texts at most.")
         }
         if let value = root.present("dimensions") {
-            guard let count = value.int, count > 0 else {
+            guard let count = value.int else {
+                throw RequestFields.wrongType("dimensions", "an integer")
+            }
+            guard count >= 1 else {
                 throw RequestFields.invalid("dimensions", "'dimensions' must be at least 1.")
             }
             dimensions = count

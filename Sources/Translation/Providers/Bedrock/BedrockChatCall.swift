@@ -8,7 +8,7 @@ final class BedrockChatCall: BackendCall {
 
     private let request: ClientRequest
     private let tools: ChatTools
-    private var stream: ConverseStreamReader
+    private var stream: ConverseStreamReader?
 
     /// - Throws: a 400 for what Converse cannot do.
     init(_ request: ClientRequest, _ target: TargetOptions) throws(APIError) {
@@ -29,7 +29,9 @@ final class BedrockChatCall: BackendCall {
                     modelID, operation: chat.isStreamed ? "converse-stream" : "converse"),
                 fields: BedrockPath.fields(request), body: body.body())
         ]
-        stream = ConverseStreamReader(writer: ChatChunkWriter(request: request, tools: tools))
+        if chat.isStreamed {
+            stream = ConverseStreamReader(writer: ChatChunkWriter(request: request, tools: tools))
+        }
     }
 
     func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
@@ -39,7 +41,7 @@ final class BedrockChatCall: BackendCall {
         let (chat, stopReason) = try ConverseAnswerReader.read(document.root)
         var writer = ChatAnswerWriter(request: request, tools: tools)
         var result = writer.write(chat)
-        if stopReason.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
+        if !stopReason.isEmpty, stopReason.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
             result.fields.append("x-sluice-stop-reason", stopReason)
         }
         return result
@@ -48,10 +50,10 @@ final class BedrockChatCall: BackendCall {
     func begin(_ head: ResponseHead, into output: inout StreamOutput) {}
 
     func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput) {
-        stream.receive(bytes, into: &output)
+        stream?.receive(bytes, into: &output)
     }
 
-    func end(into output: inout StreamOutput) { stream.end(into: &output) }
+    func end(into output: inout StreamOutput) { stream?.end(into: &output) }
 
     func classify(_ answer: UpstreamAnswer) -> APIError { BedrockErrors.classify(answer) }
 }

@@ -15,6 +15,8 @@ final class BedrockEmbeddingsCall: BackendCall {
 
     private let request: ClientRequest
     private let embeddings: EmbeddingsRequest
+    /// How many inputs a call takes.
+    private let batch: Int
 
     /// - Throws: a 400 for what the model cannot do.
     init(_ request: ClientRequest, _ target: TargetOptions) throws(APIError) {
@@ -29,6 +31,7 @@ final class BedrockEmbeddingsCall: BackendCall {
         }
         self.request = request
         self.embeddings = embeddings
+        batch = Self.batch(family)
         let path = BedrockPath.make(modelID, operation: "invoke")
         let fields = BedrockPath.fields(request)
         requests = Self.bodies(family, embeddings, inputType: target.embeddingInputType).map {
@@ -39,19 +42,21 @@ final class BedrockEmbeddingsCall: BackendCall {
     func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
         var writer = EmbeddingsWriter(isBase64: embeddings.isBase64)
         var tokens = 0
-        var count = 0
+        var missing = embeddings.inputs.count
         for answer in answers {
             guard let document = try? JSONDocument(answer.body) else {
                 throw OpenAIErrors.malformed("answered with something that is not JSON")
             }
-            for vector in Self.vectors(document.root) {
-                writer.append(vector)
-                count += 1
+            let vectors = Self.vectors(document.root)
+            guard vectors.count == min(batch, missing), vectors.allSatisfy(Self.isVector) else {
+                throw OpenAIErrors.malformed("answered with something that is not embeddings")
             }
+            for vector in vectors { writer.append(vector) }
+            missing -= vectors.count
             tokens += Self.tokens(document.root, answer.head)
         }
-        guard count == embeddings.inputs.count else {
-            throw OpenAIErrors.malformed("answered with another number of embeddings")
+        guard missing == 0 else {
+            throw OpenAIErrors.malformed("answered with too few embeddings")
         }
         var result = CallResult(body: writer.finish(model: request.summary.model, tokens: tokens))
         result.usage = TokenUsage(input: tokens, output: 0)
@@ -83,14 +88,18 @@ final class BedrockEmbeddingsCall: BackendCall {
         }
     }
 
+    private static func batch(_ family: Family) -> Int {
+        if case .cohere = family { cohereBatch } else { 1 }
+    }
+
     private static func bodies(
         _ family: Family, _ embeddings: EmbeddingsRequest, inputType: String
     ) -> [[UInt8]] {
         guard case .cohere = family else {
             return embeddings.inputs.map { body(family, $0, embeddings.dimensions) }
         }
-        return stride(from: 0, to: embeddings.inputs.count, by: cohereBatch).map { start in
-            let end = min(start + cohereBatch, embeddings.inputs.count)
+        return stride(from: 0, to: embeddings.inputs.count, by: batch(family)).map { start in
+            let end = min(start + batch(family), embeddings.inputs.count)
             return cohereBody(
                 embeddings.inputs[start..<end], embeddings.dimensions, inputType: inputType)
         }
@@ -166,11 +175,15 @@ final class BedrockEmbeddingsCall: BackendCall {
         return embeddings.elements.map { $0.present("embedding") ?? $0 }
     }
 
+    private static func isVector(_ value: JSONValue) -> Bool {
+        value.kind == .array && value.elements.allSatisfy { $0.kind == .number }
+    }
+
     /// Tokens from the body or, failing that, from the header.
     private static func tokens(_ root: JSONValue, _ head: ResponseHead) -> Int {
         let counted = head.fields.value(of: "x-amzn-bedrock-input-token-count").flatMap {
             Int(String(decoding: $0, as: UTF8.self))
         }
-        return max(0, root["inputTextTokenCount"]?.int ?? counted ?? 0)
+        return ConverseUsage.clamped(root["inputTextTokenCount"]?.int ?? counted)
     }
 }

@@ -27,7 +27,7 @@ enum BedrockErrors {
         let root = (try? JSONDocument(message.payload))?.root
         let name = message.string(":exception-type") ?? message.string(":error-code") ?? []
         let text =
-            root?["message"]?.string ?? root?["originalMessage"]?.string
+            root?["message"]?.string ?? root?["Message"]?.string ?? root?["originalMessage"]?.string
             ?? message.string(":error-message").map { String(decoding: $0, as: UTF8.self) } ?? ""
         return classify(
             capitalised(name), status: 500, message: text,
@@ -82,7 +82,9 @@ enum BedrockErrors {
         if name == "AccessDeniedException" || name == "ServiceQuotaExceededException" {
             error.shouldRetry = false
         }
-        error.isWorthAnotherTarget = error.status == 429 || error.status >= 500
+        // A model's own failure may not be another's, whatever its status was (section 2.5).
+        error.isWorthAnotherTarget =
+            error.status == 429 || error.status >= 500 || name.hasPrefix("Model")
         return error
     }
 

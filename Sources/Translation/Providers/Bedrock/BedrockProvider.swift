@@ -8,10 +8,14 @@ public enum BedrockProvider {
         kind: "bedrock", telemetryName: "aws.bedrock",
         endpoints: [.chatCompletions, .embeddings], framesExceptions: true,
         open: { request, target throws(APIError) in
-            if request.endpoint == .embeddings {
-                return try BedrockEmbeddingsCall(request, target)
+            switch request.endpoint {
+            case .chatCompletions: return try BedrockChatCall(request, target)
+            case .embeddings: return try BedrockEmbeddingsCall(request, target)
+            default:
+                throw .badRequest(
+                    "unsupported_value", param: "model",
+                    "The model '\(request.summary.model)' does not serve this endpoint.")
             }
-            return try BedrockChatCall(request, target)
         },
         authorize: { request, credential, context in
             switch credential {
@@ -42,7 +46,7 @@ public enum BedrockProvider {
             region: context.region, service: "bedrock")
         let signature = signer.sign(
             SigV4.Request(
-                method: [UInt8]("POST"), target: request.path, fields: fields,
+                method: [UInt8]("POST"), target: context.path, fields: fields,
                 payloadHash: SHA256.hexadecimalDigest(request.body.span)),
             timestamp: timestamp)
         request.fields.append("authorization", signature.authorization)

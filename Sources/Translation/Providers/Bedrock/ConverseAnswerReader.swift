@@ -27,12 +27,10 @@ enum ConverseAnswerReader {
             answer.text = (answer.text ?? []) + text
         } else if let use = block.present("toolUse") {
             guard use["type"]?.equals("server_tool_use") != true else { return }
-            var input: [UInt8] = []
-            use["input"]?.appendCompact(to: &input)
             answer.calls.append(
                 ChatAnswer.Call(
                     id: use["toolUseId"]?.stringBytes ?? [], name: use["name"]?.stringBytes ?? [],
-                    input: input.isEmpty ? [UInt8]("{}") : input))
+                    input: use.present("input").map(PlainJSON.text) ?? [UInt8]("{}")))
         } else if let reasoning = block.present("reasoningContent") {
             read(reasoning: reasoning, into: &answer)
         } else if let cited = block.present("citationsContent") {
@@ -49,7 +47,7 @@ enum ConverseAnswerReader {
             return
         }
         answer.reasoning += text
-        if let signature = block.present("signature")?.stringBytes {
+        if let signature = block.present("signature")?.stringBytes, !signature.isEmpty {
             answer.thinking.append(.signed(text: text, signature: signature))
         }
     }
@@ -63,10 +61,10 @@ enum ConverseAnswerReader {
         let end = characterCount(answer.text ?? [])
         for citation in cited["citations"]?.elements ?? cited.elements {
             guard let url = citation["location"]?["web"]?["url"]?.stringBytes else { continue }
+            let title = citation.present("title")?.stringBytes ?? []
             answer.citations.append(
                 ChatAnswer.Citation(
-                    start: start, end: end, title: citation.present("title")?.stringBytes ?? url,
-                    url: url))
+                    start: start, end: end, title: title.isEmpty ? url : title, url: url))
         }
     }
 
@@ -90,8 +88,7 @@ enum ConverseStopReason {
     }
 }
 
-/// Bedrock counts cached tokens beside its input tokens; OpenAI, and we, count them within (rule
-/// R7).
+/// Bedrock counts cached tokens beside its input tokens; OpenAI, and we, within (rule R7).
 enum ConverseUsage {
     static func read(_ usage: JSONValue) -> TokenUsage? {
         guard let input = usage["inputTokens"]?.int, let output = usage["outputTokens"]?.int else {
@@ -121,5 +118,5 @@ enum ConverseUsage {
     }
 
     /// A count from the wire: not negative, and so small that sums cannot overflow.
-    private static func clamped(_ count: Int?) -> Int { min(max(count ?? 0, 0), Int(Int32.max)) }
+    static func clamped(_ count: Int?) -> Int { min(max(count ?? 0, 0), Int(Int32.max)) }
 }

@@ -1,0 +1,31 @@
+/// Names of documents: they must differ within a request, and their alphabet is small (rule A17).
+struct DocumentNames {
+    private static let limit = 200
+    private var used: Set<String> = []
+
+    /// The name for the next document, from the name of its file.
+    mutating func next(for fileName: [UInt8]) -> [UInt8] {
+        let base = Self.fit(fileName)
+        var name = base
+        var number = 1
+        while !used.insert(name).inserted {
+            number += 1
+            let ending = "-\(number)"
+            name = base.prefix(Self.limit - ending.utf8.count) + ending
+        }
+        return Array(name.utf8)
+    }
+
+    private static func fit(_ fileName: [UInt8]) -> String {
+        var stem = String(decoding: fileName, as: UTF8.self)
+        if let dot = stem.lastIndex(of: ".") { stem = String(stem[..<dot]) }
+        let kept = stem.map { character -> Character in
+            let isKept =
+                character.isASCII
+                && (character.isLetter || character.isNumber || "-()[]".contains(character))
+            return isKept ? character : " "
+        }
+        let name = String(kept).split(separator: " ").joined(separator: " ").prefix(limit)
+        return name.isEmpty ? "document" : String(name)
+    }
+}

@@ -1,0 +1,183 @@
+import Testing
+import Wire
+
+@testable import Translation
+
+@Suite struct ConverseStreamTests {
+    private static let user = #""stream":true,"messages":[{"role":"user","content":"q"}]"#
+    private static let role = #"{"role":"assistant","content":""}"#
+    private static let stop = #"{"messageStop":{"stopReason":"end_turn"}}"#
+
+    private func play(_ events: String, request: String = user) throws -> StreamRun {
+        StreamRun(try BedrockTarget.chat(request), try StreamRun.frames("[\(events)]"))
+    }
+
+    private func start(_ block: Int, _ name: String, _ rest: String = "") -> String {
+        #"{"contentBlockStart":{"contentBlockIndex":\#(block),"start":{"toolUse":"#
+            + #"{"toolUseId":"t\#(block)","name":"\#(name)"\#(rest)}}}},"#
+    }
+
+    private func delta(_ block: Int, _ delta: String) -> String {
+        #"{"contentBlockDelta":{"contentBlockIndex":\#(block),"delta":\#(delta)}},"#
+    }
+
+    private func end(_ block: Int) -> String {
+        #"{"contentBlockStop":{"contentBlockIndex":\#(block)}},"#
+    }
+
+    @Test func `the role comes first even when the start is missing`() throws {
+        let run = try play(delta(3, #"{"text":""}"#) + delta(3, #"{"text":"é"}"#) + Self.stop)
+        #expect(run.deltas == [Self.role, #"{"content":"é"}"#, "stop"])
+        #expect(run.isFinished)
+        #expect(run.output.outputBytes == 2)
+        #expect(run.output.finishReason == "stop")
+    }
+
+    @Test func `an event without an index is one of block 0`() throws {
+        let run = try play(
+            #"{"contentBlockStart":{"start":{"toolUse":{"toolUseId":"t","name":"f"}}}},"#
+                + #"{"contentBlockDelta":{"delta":{"toolUse":{"input":"{}"}}}},"#
+                + #"{"contentBlockStop":{}},"# + Self.stop)
+        #expect(
+            run.deltas.dropFirst() == [
+                #"{"tool_calls":[{"index":0,"id":"t","type":"function","function":"#
+                    + #"{"name":"f","arguments":""}}]}"#,
+                #"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#, "tool_calls",
+            ])
+    }
+
+    @Test func `a call that the next one interrupts still gets its empty object`() throws {
+        let run = try play(start(0, "f") + start(0, "g") + Self.stop)
+        #expect(run.deltas.count == 6)
+        #expect(
+            run.deltas[2] == #"{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}"#)
+        #expect(
+            run.deltas[4] == #"{"tool_calls":[{"index":1,"function":{"arguments":"{}"}}]}"#)
+    }
+
+    @Test func `server tools take no index`() throws {
+        let run = try play(
+            start(0, "search", #","type":"server_tool_use""#)
+                + delta(0, #"{"toolUse":{"input":"{}"}}"#) + end(0)
+                + delta(1, #"{"toolResult":[{"text":"x"}]}"#) + start(2, "f") + end(2) + Self.stop)
+        #expect(run.deltas.count == 4)
+        #expect(run.deltas[1].contains(#""index":0,"id":"t2""#))
+    }
+
+    @Test func `a custom tool's call comes whole at its end`() throws {
+        let run = try play(
+            start(0, "sh") + delta(0, #"{"toolUse":{"input":"{\"input\":\"l"}}"#)
+                + delta(0, #"{"toolUse":{"input":"s\"}"}}"#) + end(0) + Self.stop,
+            request: Self.user + #","tools":[{"type":"custom","custom":{"name":"sh"}}]"#)
+        #expect(
+            run.deltas == [
+                Self.role,
+                #"{"tool_calls":[{"index":0,"id":"t0","type":"custom","custom":"#
+                    + #"{"name":"sh","input":"ls"}}]}"#, "tool_calls",
+            ])
+    }
+
+    @Test func `suppressed calls leave nothing behind`() throws {
+        let tools = #","tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none""#
+        let run = try play(
+            start(0, "f") + delta(0, #"{"toolUse":{"input":"{}"}}"#) + end(0)
+                + #"{"messageStop":{"stopReason":"tool_use"}}"#, request: Self.user + tools)
+        #expect(run.deltas == [Self.role, "stop"])
+    }
+
+    @Test func `reasoning that is still open at the stop is flushed in order`() throws {
+        let run = try play(
+            delta(0, #"{"reasoningContent":{"text":"a"}}"#)
+                + delta(1, #"{"reasoningContent":{"redactedContent":"cg=="}}"#)
+                + delta(0, #"{"reasoningContent":{"signature":"s1"}}"#)
+                + delta(0, #"{"reasoningContent":{"text":"b"}}"#)
+                + delta(0, #"{"reasoningContent":{"signature":"s2"}}"#) + Self.stop)
+        #expect(
+            run.deltas == [
+                Self.role, #"{"reasoning_content":"a"}"#, #"{"reasoning_content":"b"}"#,
+                #"{"thinking_blocks":[{"index":0,"type":"thinking","thinking":"ab","#
+                    + #""signature":"s1s2"}]}"#,
+                #"{"thinking_blocks":[{"index":1,"type":"redacted_thinking","data":"cg=="}]}"#,
+                "stop",
+            ])
+    }
+
+    @Test func `an exception before any chunk is a plain error`() throws {
+        let run = try play(#"{"validationException":{"message":"prompt is too long"}}"#)
+        #expect(run.data == [])
+        #expect(!run.output.hasBegun)
+        #expect(run.error?.status == 400)
+        #expect(run.error?.code == "context_length_exceeded")
+        #expect(run.error?.param == "messages")
+    }
+
+    @Test(arguments: [
+        (#"{"modelStreamErrorException":{"originalStatusCode":429}}"#, 429, "rate_limit_exceeded"),
+        (#"{"modelStreamErrorException":{"message":"m"}}"#, 502, "model_error"),
+        (#"{"internalServerException":{"message":"m"}}"#, 500, "internal_error"),
+        (#"{"serviceUnavailableException":{"message":"m"}}"#, 503, "service_unavailable"),
+        (#"{"novelException":{"message":"m"}}"#, 502, "upstream_error"),
+    ])
+    func `an exception ends the stream with its own error`(
+        _ event: String, _ status: Int, _ code: String
+    ) throws {
+        let run = try play(#"{"messageStart":{"role":"assistant"}},"# + event)
+        #expect(run.deltas == [Self.role])
+        #expect(run.error?.status == status)
+        #expect(run.error?.code == code)
+        #expect(run.error?.isWorthAnotherTarget == true)
+    }
+
+    @Test func `an event that is not JSON breaks the stream, an unknown one does not`() throws {
+        var bytes: [UInt8] = []
+        EventStreamEncoder.event("initial-response", payload: [], to: &bytes)
+        EventStreamEncoder.event("novelEvent", payload: Array("?".utf8), to: &bytes)
+        #expect(StreamRun(try BedrockTarget.chat(Self.user), [bytes]).data == [])
+        EventStreamEncoder.event("contentBlockDelta", payload: Array("?".utf8), to: &bytes)
+        EventStreamEncoder.event(
+            "messageStop", payload: Array(#"{"stopReason":"end_turn"}"#.utf8), to: &bytes)
+        let run = StreamRun(try BedrockTarget.chat(Self.user), [bytes])
+        #expect(run.error?.code == "upstream_incomplete")
+        #expect(run.data == [])
+    }
+
+    @Test func `every flipped bit is noticed`() throws {
+        let events = "[" + delta(0, #"{"text":"a"}"#) + Self.stop + "]"
+        let bytes = try StreamRun.frames(events).flatMap { $0 }
+        for index in bytes.indices {
+            var broken = bytes
+            broken[index] ^= 0x10
+            let run = StreamRun(try BedrockTarget.chat(Self.user), [broken])
+            #expect(run.error?.code == "upstream_incomplete", "byte \(index)")
+        }
+    }
+
+    @Test func `after the stop only counts are read`() throws {
+        let usage =
+            #"{"metadata":{"usage":{"inputTokens":1,"outputTokens":2},"#
+            + #""serviceTier":{"type":"priority"}}}"#
+        let run = try play(
+            Self.stop + "," + delta(0, #"{"text":"late"}"#) + Self.stop + "," + usage)
+        #expect(run.deltas == [Self.role, "stop"])
+        #expect(run.output.usage == TokenUsage(input: 1, output: 2))
+        #expect(run.output.serviceTier == "priority")
+    }
+
+    @Test func `malformed output without a word is an error`() throws {
+        let stop = #"{"messageStop":{"stopReason":"malformed_tool_use"}}"#
+        #expect(try play(stop).error?.code == "malformed_model_output")
+        #expect(try !play(stop).output.hasBegun)
+        #expect(try play(start(0, "f") + stop).isFinished)
+    }
+
+    @Test func `usage is sent when asked for and known`() throws {
+        let usage = #",{"metadata":{"usage":{"inputTokens":1,"outputTokens":2}}}"#
+        let asked = Self.user + #","stream_options":{"include_usage":true}"#
+        let chunk = try #require(try play(Self.stop + usage, request: asked).chunks.last)
+        let root = try JSONDocument(chunk).root
+        #expect(root["choices"]?.text == "[]")
+        #expect(root["usage"]?["total_tokens"]?.int == 3)
+        #expect(try play(Self.stop, request: asked).chunks.count == 2)
+        #expect(try play(Self.stop + usage).chunks.count == 2)
+    }
+}
