@@ -78,6 +78,7 @@ import Testing
         let bytes: [UInt8] = [0xfb, 0xff, 0xfe, 1]
         #expect(Base64.decode(Array("-__\n-AQ".utf8).span, lenient: true) == bytes)
         #expect(Base64.decode(Array("-__-AQ==".utf8).span) == nil)
+        #expect(Base64.decode(Array("QQ=".utf8).span, lenient: true) == [0x41])
         #expect(Base64.decode(Array("a".utf8).span, lenient: true) == nil)
         #expect(Base64.decode(Array("a=b=".utf8).span, lenient: true) == nil)
     }

@@ -4,7 +4,25 @@ import Wire
 
 /// One request as one line of JSON. Text from clients is escaped as JSON strings and never more.
 enum AccessLogLine {
-    static func append(_ row: LedgerRow, to line: inout [UInt8]) {
+    static func append(_ row: LedgerRow, isJSON: Bool, to line: inout [UInt8]) {
+        isJSON ? appendJSON(row, to: &line) : appendText(row, to: &line)
+    }
+
+    /// For people: the few members that matter, in fixed order.
+    private static func appendText(_ row: LedgerRow, to line: inout [UInt8]) {
+        var model = JSONWriter()
+        model.string(text: row.model)
+        let cost = row.costNanodollars.map { MoneyText.dollars(nanodollars: $0) } ?? [UInt8]("-")
+        let start = WallTime(milliseconds: row.startedAtMilliseconds)
+        line.append(utf8: "\(RFC3339.text(start)) \(row.requestID) \(row.status) ")
+        line.append(utf8: "tenant=\(row.tenant) route=\(row.route) backend=\(row.backend) model=")
+        line.append(contentsOf: model.bytes)
+        line.append(utf8: " in=\(row.usage.input) out=\(row.usage.output) usd=")
+        line.append(contentsOf: cost)
+        line.append(utf8: " ms=\(row.durationMilliseconds)\n")
+    }
+
+    private static func appendJSON(_ row: LedgerRow, to line: inout [UInt8]) {
         var writer = JSONWriter()
         writer.beginObject()
         write("ts", RFC3339.text(WallTime(milliseconds: row.startedAtMilliseconds)), to: &writer)

@@ -57,7 +57,7 @@ extension CallInProgress {
         }
         let row = ledgerRow(ending, cost: cost, context: context)
         record(ending, row: row, context: context)
-        if plan.hasAccessLog { AccessLogLine.append(row, to: &orders.logLine) }
+        plan.appendLogLine(row, to: &orders.logLine)
         orders.row = row
     }
 
@@ -206,6 +206,6 @@ struct LocalAnswerRecord {
         outcome.durationNanoseconds = context.now.nanoseconds(since: origin.receivedAt)
         outcome.overheadNanoseconds = outcome.durationNanoseconds
         plan.metrics.record(outcome, shard: context.shard)
-        if plan.hasAccessLog { AccessLogLine.append(row, to: &orders.logLine) }
+        plan.appendLogLine(row, to: &orders.logLine)
     }
 }

@@ -19,8 +19,8 @@ public final class Plan: Sendable {
     public let prices: PriceBook
     /// Counters; the same object for all plans of a process.
     public let metrics: Metrics
-    /// Whether each request writes a line of log.
-    public let hasAccessLog: Bool
+    /// How requests are logged.
+    public let log: LogConfiguration
     /// When this plan was made, for `created` in the list of models.
     public let createdSeconds: Int64
 
@@ -51,7 +51,7 @@ public final class Plan: Sendable {
         self.backends = backends
         self.metrics = metrics
         self.createdSeconds = createdSeconds
-        hasAccessLog = configuration.log.hasAccessLog
+        log = configuration.log
         let prices = PriceBook(overrides: configuration.prices)
         self.prices = prices
         routes = configuration.routes.map { RoutePlan($0, backends: backends, prices: prices) }
@@ -87,6 +87,12 @@ public final class Plan: Sendable {
     /// Whether a tenant may use a model.
     public func isAllowed(_ model: String, tenant: Int) -> Bool {
         tenants[tenant].models.contains { $0.matches(model) }
+    }
+
+    /// Appends a request's line to the access log, unless there is none.
+    func appendLogLine(_ row: LedgerRow, to line: inout [UInt8]) {
+        guard log.hasAccessLog else { return }
+        AccessLogLine.append(row, isJSON: log.isJSON, to: &line)
     }
 
     private static func index(_ keyDigests: [[[UInt8]]]) -> [[UInt8]: KeyPlan] {

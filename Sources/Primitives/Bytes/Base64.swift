@@ -57,7 +57,7 @@ public enum Base64 {
         }
         let rest = digits % 4
         guard rest != 1, padding <= 2 else { return nil }
-        if !lenient || padding > 0 { guard (digits + padding) % 4 == 0 else { return nil } }
+        guard lenient || (digits + padding) % 4 == 0 else { return nil }
         if rest >= 2 { bytes.append(UInt8(truncatingIfNeeded: bits >> (rest == 2 ? 4 : 10))) }
         if rest == 3 { bytes.append(UInt8(truncatingIfNeeded: bits >> 2)) }
         return bytes
