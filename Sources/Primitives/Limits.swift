@@ -50,6 +50,12 @@ public enum Limits {
     public static let eventBytes = 16 << 20
     /// HTTP requests of one call that run side by side (embeddings, one input each).
     public static let legsInFlight = 4
+    /// A remote image may take this long and be this large (rule A15).
+    public static let imageFetchMilliseconds = 5_000
+    /// See above.
+    public static let remoteImageBytes = 5 << 20
+    /// Requests whose images are being fetched at once: each has a thread.
+    public static let imageFetches = 32
     /// Calls that wait for a connection of a full pool, in each worker.
     public static let poolWaiters = 1024
     /// How long an answer that has been understood may take to end as HTTP before we close instead.

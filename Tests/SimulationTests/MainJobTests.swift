@@ -246,6 +246,32 @@ import Testing
         #expect(log.split(separator: "\n").count == 4)
     }
 
+    @Test func `a remote image is fetched before the request goes out`() throws {
+        let png: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 1, 2, 3]
+        for isThere in [true, false] {
+            var simulation = try Simulation(seed: 13)
+            let url = "https://example.com/cat.png"
+            if isThere { simulation.world.images[Array(url.utf8)] = png }
+            let client = simulation.world.connectClient()
+            simulation.world.send(imageRequest(url), on: client)
+            simulation.settle()
+            let view = ClientView(simulation.world.receive(on: client))
+            #expect(view.answers.map(\.status) == [isThere ? 200 : 400])
+            let sent = simulation.backendRequests.map { String(decoding: $0.body, as: UTF8.self) }
+            let encoded = String(decoding: Base64.encode(png.span), as: UTF8.self)
+            #expect(sent.contains { $0.contains(encoded) } == isThere)
+            #expect(simulation.rows().count == 1)
+        }
+    }
+
+    private func imageRequest(_ url: String) -> [UInt8] {
+        let part = #"{"type":"image_url","image_url":{"url":"\#(url)"}}"#
+        let body = #"{"model":"claude","messages":[{"role":"user","content":[\#(part)]}]}"#
+        return Array(
+            ("POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer sk-test\r\n"
+                + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)").utf8)
+    }
+
     @Test func `a drain finishes what is under way and closes the rest`() throws {
         var simulation = try Simulation(seed: 12)
         let idle = simulation.world.connectClient()

@@ -20,7 +20,7 @@ struct Simulation: ~Copyable {
             {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
         routes:
           - {model: "llama", targets: [{backend: vllm}]}
-          - {model: "claude", targets: [{backend: aws, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
+          - {model: "claude", targets: [{backend: aws, remote_images: fetch, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
         tenants:
           - name: t
             keys: [{value: sk-test}]

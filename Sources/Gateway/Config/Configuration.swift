@@ -222,8 +222,6 @@ public struct TargetConfiguration: Sendable {
     public var weight = 1
     /// The model whose price applies; nil is the upstream model.
     public var priceAs: String?
-    /// Fetch remote images and inline them (rule A15).
-    public var fetchesRemoteImages = false
     /// What the provider is told.
     public var options = TargetOptions()
 

@@ -73,7 +73,7 @@ struct RouteReader {
         target.options.guardrail = readGuardrail(scope)
         target.options.forwardsMetadata = scope.bool("forward_metadata") ?? false
         target.options.allowsS3 = scope.bool("allow_s3") ?? false
-        target.fetchesRemoteImages =
+        target.options.fetchesImages =
             scope.choice("remote_images", among: ["reject", "fetch"]) == "fetch"
         if let type = scope.text("input_type") { target.options.embeddingInputType = type }
         if let profile = scope.scope("profile", allowing: Self.profileKeys) {

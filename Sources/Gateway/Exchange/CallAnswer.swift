@@ -131,9 +131,10 @@ extension CallInProgress {
     func timeOut(
         _ measure: CallClock.Measure, context: inout ExchangeContext, orders: inout ExchangeOrders
     ) {
-        guard let attempt else { return }
-        let backend = plan.backends[attempt.backend]
+        guard labels.backend >= 0 else { return }
+        let backend = plan.backends[labels.backend]
         let error = CallClock.timeout(measure, backend: backend.name, timeouts: backend.timeouts)
+        guard attempt != nil else { return end(with: error, context: context, orders: &orders) }
         fail(error, .timeout, context: &context, orders: &orders)
     }
 

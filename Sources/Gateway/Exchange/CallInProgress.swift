@@ -233,14 +233,44 @@ final class CallInProgress {
         attemptCount += 1
         let target = targets[index]
         labels.backend = target.backend
+        open(index, fetchedImages: [:], context: context, orders: &orders)
+    }
+
+    /// Opens an attempt at a target, or has the images fetched that it needs first.
+    private func open(
+        _ index: Int, fetchedImages: [[UInt8]: [UInt8]], context: ExchangeContext,
+        orders: inout ExchangeOrders
+    ) {
+        let target = plan.routes[route].targets[index]
+        var options = target.options
+        options.fetchedImages = fetchedImages
         do throws(APIError) {
-            let backend = plan.backends[target.backend]
-            let call = try backend.provider.open(request, target.options)
+            let call = try plan.backends[target.backend].provider.open(request, options)
+            guard call.missingImages.isEmpty else {
+                orders.imagesToFetch = call.missingImages
+                attempt = nil
+                return
+            }
             attempt = UpstreamAttempt(
                 target: index, backend: target.backend, call: call, now: context.now)
             startLegs(context: context, orders: &orders)
         } catch {
             attempt = nil
+            end(with: error, context: context, orders: &orders)
+        }
+    }
+
+    /// The images that the attempt waited for are here, or cannot be had.
+    func imagesFetched(
+        _ images: FetchedImages, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard !isSettled, attempt == nil, let index = triedTargets.last else { return }
+        switch images {
+        case .found(let found):
+            open(index, fetchedImages: found, context: context, orders: &orders)
+        case .failed(let reason):
+            let error = APIError.badRequest(
+                "invalid_value", param: "messages", "An image could not be fetched: \(reason).")
             end(with: error, context: context, orders: &orders)
         }
     }

@@ -181,6 +181,15 @@ public struct Exchange: ~Copyable {
         finishIfSettled()
     }
 
+    /// The images that the request names by URL are here, or cannot be had.
+    public mutating func imagesFetched(
+        _ images: FetchedImages, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.imagesFetched(images, context: &context, orders: &orders)
+        finishIfSettled()
+    }
+
     /// Whether the client takes the answer more slowly than it comes: the backend is not to blame
     /// then.
     public mutating func clientIsSlow(_ isSlow: Bool, context: inout ExchangeContext) {

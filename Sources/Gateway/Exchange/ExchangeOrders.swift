@@ -50,6 +50,8 @@ public struct ExchangeOrders {
     public var ending: Ending = .open
     /// What is to happen upstream, in order.
     public var upstream: [Upstream] = []
+    /// URLs of images to fetch; `Exchange.imagesFetched` is to be told what came of it.
+    public var imagesToFetch: [[UInt8]] = []
     /// The ledger row of a request that has settled; to be recorded before the answer's last byte.
     public var row: LedgerRow?
     /// A line of the access log, newline included.
@@ -64,6 +66,7 @@ public struct ExchangeOrders {
         body.removeAll(keepingCapacity: true)
         ending = .open
         upstream.removeAll(keepingCapacity: true)
+        imagesToFetch.removeAll()
         row = nil
         logLine.removeAll(keepingCapacity: true)
     }
@@ -109,6 +112,14 @@ public struct ExchangeContext {
         }
         return id
     }
+}
+
+/// What came of fetching images.
+public enum FetchedImages: Sendable, Equatable {
+    /// All of them, by URL.
+    case found([[UInt8]: [UInt8]])
+    /// At least one could not be had; the text says why.
+    case failed(String)
 }
 
 /// Why an upstream leg came to nothing.

@@ -79,6 +79,9 @@ public struct RequestOutcome: Sendable {
 public final class Gauge: Sendable {
     private let count = Atomic<Int>(0)
 
+    /// A gauge at zero.
+    public init() {}
+
     /// The current value.
     public var value: Int { count.load(ordering: .relaxed) }
 

@@ -145,8 +145,6 @@ public struct TargetPlan: Sendable {
     public let weight: Int
     /// What the provider is told.
     public let options: TargetOptions
-    /// Whether remote images are fetched first (rule A15).
-    public let fetchesRemoteImages: Bool
 
     private let fixedPrice: Price?
     private let priceAs: String?
@@ -156,7 +154,6 @@ public struct TargetPlan: Sendable {
     ) {
         self.backend = backend
         weight = target.weight
-        fetchesRemoteImages = target.fetchesRemoteImages
         var options = target.options
         options.isLegacyDialect = plan.isLegacyDialect
         options.rewritesModel = plan.rewritesModel

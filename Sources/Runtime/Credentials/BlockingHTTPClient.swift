@@ -6,8 +6,6 @@ import Wire
 
 /// A small HTTP/1.1 client for threads beside the data path: one request, one connection.
 struct BlockingHTTPClient {
-    private static let bodyLimit = 1 << 20
-
     /// What went wrong, for an operator.
     struct Failure: Error {
         let message: String
@@ -15,10 +13,15 @@ struct BlockingHTTPClient {
 
     struct Answer {
         let status: Int
+        /// Where a redirect leads.
+        let location: String?
         let body: [UInt8]
     }
 
     let timeoutMilliseconds: Int
+    var bodyLimit = 1 << 20
+    /// Which of a name's addresses may be connected to.
+    var isAllowed: (SocketAddress) -> Bool = { _ in true }
 
     /// Sends a request and reads the whole answer.
     func send(
@@ -57,7 +60,7 @@ struct BlockingHTTPClient {
     // MARK: - Transport
 
     private func connect(to url: BackendURL, _ deadline: Instant) throws(Failure) -> Int32 {
-        var problem = "no address"
+        var problem = "no address that may be used"
         for address in addresses(of: url) {
             let descriptor = socket(
                 address.isIPv6 ? AF_INET6 : AF_INET,
@@ -85,7 +88,7 @@ struct BlockingHTTPClient {
         guard case .found(let found) = Resolver.resolve(host: url.host, port: url.port) else {
             return []
         }
-        return found
+        return found.filter(isAllowed)
     }
 
     private func wait(
@@ -134,7 +137,7 @@ struct BlockingHTTPClient {
     private func exchange(
         _ session: inout TLSSession, _ descriptor: Int32, _ deadline: Instant
     ) throws(Failure) -> Answer {
-        var reader = AnswerReader()
+        var reader = AnswerReader(bodyLimit: bodyLimit)
         while true {
             var outgoing: [UInt8] = []
             session.takeCiphertext(into: &outgoing)
@@ -156,7 +159,7 @@ struct BlockingHTTPClient {
     private func readAnswer(
         _ descriptor: Int32, _ deadline: Instant
     ) throws(Failure) -> Answer {
-        var reader = AnswerReader()
+        var reader = AnswerReader(bodyLimit: bodyLimit)
         while true {
             let bytes = try read(descriptor, deadline)
             if let answer = try reader.receive(bytes, isEnd: bytes.isEmpty) {
@@ -170,6 +173,9 @@ struct BlockingHTTPClient {
         private var reader = HTTP1ResponseReader(limits: HTTP1Limits())
         private var carried: [UInt8] = []
         private var body: [UInt8] = []
+        private let bodyLimit: Int
+
+        init(bodyLimit: Int) { self.bodyLimit = bodyLimit }
 
         mutating func receive(_ bytes: [UInt8], isEnd: Bool) throws(Failure) -> Answer? {
             let input = carried + bytes
@@ -185,10 +191,14 @@ struct BlockingHTTPClient {
                 case .head: break
                 case .body(let range):
                     body += input[range]
-                    guard body.count <= BlockingHTTPClient.bodyLimit else {
+                    guard body.count <= bodyLimit else {
                         throw Failure(message: "the answer is too long")
                     }
-                case .end: return Answer(status: reader.head.status, body: body)
+                case .end:
+                    let location = reader.head.fields.value(of: "location").map {
+                        String(decoding: $0, as: UTF8.self)
+                    }
+                    return Answer(status: reader.head.status, location: location, body: body)
                 case .failed(let failure): throw Failure(message: failure.reason)
                 }
             }

@@ -1,5 +1,6 @@
 import CSys
 import Glibc
+import Gateway
 public import Primitives
 
 /// The real machine: non-blocking sockets and one level-triggered epoll instance for each worker.
@@ -16,6 +17,7 @@ public import Primitives
     private let events: UnsafeMutablePointer<epoll_event>
     private var instant = Instant(nanoseconds: 0)
     private var hasMail = true
+    private let imageFetches = Gauge()
 
     /// How other threads reach the worker that owns this kernel.
     public var mail: Mailbox { mailbox }
@@ -186,6 +188,27 @@ public import Primitives
         let mailbox = mailbox
         resolver.lookup(host: host, port: port, now: instant) { addresses in
             mailbox.post(.resolved(ticket: ticket, addresses))
+        }
+    }
+
+    /// See `Kernel`. One thread for each request, within `Limits.imageFetches`.
+    public mutating func fetchImages(_ urls: [[UInt8]], ticket: UInt64) {
+        let mailbox = mailbox
+        guard imageFetches.value < Limits.imageFetches else {
+            return mailbox.post(.images(ticket: ticket, .failed("too many images are fetched")))
+        }
+        let imageFetches = imageFetches
+        imageFetches.add(1)
+        do throws(KernelFailure) {
+            let thread = try BackgroundThread {
+                let images = ImageFetcher().fetch(urls)
+                imageFetches.add(-1)
+                mailbox.post(.images(ticket: ticket, images))
+            }
+            thread.detach()
+        } catch {
+            imageFetches.add(-1)
+            mailbox.post(.images(ticket: ticket, .failed("no thread to fetch images")))
         }
     }
 

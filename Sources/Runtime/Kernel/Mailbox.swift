@@ -5,6 +5,8 @@ public import Primitives
 public enum Mail: Sendable {
     /// The answer to `Kernel.resolve`.
     case resolved(ticket: UInt64, ResolvedAddresses)
+    /// The answer to `Kernel.fetchImages`.
+    case images(ticket: UInt64, FetchedImages)
     /// New requests are served by this plan from now on.
     case plan(Plan)
     /// Take no more connections, finish what is under way by then, and return.

@@ -1,3 +1,4 @@
+import Gateway
 public import Primitives
 
 /// A world for one worker: in-memory pipes, a virtual clock and one seed (design D2).
@@ -79,6 +80,15 @@ public struct SimulatedKernel: Kernel, ~Copyable {
         world.mail.append(.resolved(ticket: ticket, .found([address])))
     }
 
+    /// See `Kernel`. There is no outside to fetch from, but what a test has put there.
+    public mutating func fetchImages(_ urls: [[UInt8]], ticket: UInt64) {
+        var found: [[UInt8]: [UInt8]] = [:]
+        for url in urls { found[url] = world.images[url] }
+        let isComplete = urls.allSatisfy { found[$0] != nil }
+        let answer = isComplete ? FetchedImages.found(found) : .failed("there is no such image")
+        world.mail.append(.images(ticket: ticket, answer))
+    }
+
     /// See `Kernel`.
     public mutating func takeMail() -> [Mail] {
         let mail = world.mail
@@ -129,6 +139,8 @@ public final class SimulatedWorld {
     public var faults = Faults()
     /// Letters for the worker.
     public var mail: [Mail] = []
+    /// Images that can be fetched, by URL.
+    public var images: [[UInt8]: [UInt8]] = [:]
     /// The access log.
     public fileprivate(set) var log: [UInt8] = []
     /// The worker's reads and writes so far.

@@ -181,6 +181,12 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         switch mail {
         case .resolved(let ticket, let addresses):
             backendResolved(Handle(word: ticket), addresses)
+        case .images(let ticket, let images):
+            let flight = Handle(word: ticket)
+            guard flights.contains(flight) else { return }
+            flights[flight].exchange.imagesFetched(
+                images, context: &context, orders: &orders)
+            carryOut(flight)
         case .plan(let plan): adopt(plan)
         case .drain(let deadline): drain(until: deadline)
         }

@@ -10,6 +10,9 @@ extension Worker where K: ~Copyable {
         if let row = orders.row { ledger.append(row) }
         var upstream: [ExchangeOrders.Upstream] = []
         swap(&upstream, &orders.upstream)
+        if !orders.imagesToFetch.isEmpty {
+            kernel.fetchImages(orders.imagesToFetch, ticket: handle.word)
+        }
         let client = flights[handle].client
         let isFinished = flights[handle].exchange.isFinished
         var released: [Handle] = []

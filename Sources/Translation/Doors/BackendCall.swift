@@ -93,6 +93,9 @@ public protocol BackendCall: AnyObject {
     var requests: [UpstreamRequest] { get }
     /// Names of request fields that this backend cannot honour and that were left out.
     var droppedParameters: [String] { get }
+    /// URLs of images that must be fetched, and given as `TargetOptions.fetchedImages`, before the
+    /// call can be opened for good; `requests` mean nothing while there are any.
+    var missingImages: [[UInt8]] { get }
     /// Reads whole, successful answers, in the order of `requests`. Only for calls that are not
     /// streamed.
     /// - Throws: `upstream_malformed` and the like when the answers make no sense.
@@ -105,4 +108,9 @@ public protocol BackendCall: AnyObject {
     func end(into output: inout StreamOutput)
     /// What an answer with a status of 300 or more means for the client.
     func classify(_ answer: UpstreamAnswer) -> APIError
+}
+
+extension BackendCall {
+    /// Most calls need none.
+    public var missingImages: [[UInt8]] { [] }
 }

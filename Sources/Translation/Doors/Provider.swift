@@ -125,6 +125,10 @@ public struct TargetOptions: Sendable {
     public var forwardsMetadata = false
     /// Accept `s3://` image URLs (rule A16).
     public var allowsS3 = false
+    /// Fetch images that are named by https URLs (rule A15).
+    public var fetchesImages = false
+    /// Images that have been fetched, by URL.
+    public var fetchedImages: [[UInt8]: [UInt8]] = [:]
     /// Overrides of the model profile (rule A.1), by field name: text, or `true`/`false` as text.
     public var profile: [String: String] = [:]
     /// The backend knows neither `max_completion_tokens` nor the developer role (rule F4).

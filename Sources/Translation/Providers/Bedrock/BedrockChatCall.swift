@@ -5,6 +5,7 @@ import Wire
 final class BedrockChatCall: BackendCall {
     let requests: [UpstreamRequest]
     let droppedParameters: [String]
+    let missingImages: [[UInt8]]
 
     private let request: ClientRequest
     private let tools: ChatTools
@@ -17,7 +18,11 @@ final class BedrockChatCall: BackendCall {
         guard let document = try? JSONDocument(request.body) else {
             throw .badRequest("invalid_json", param: nil, "The request body is not valid JSON.")
         }
-        let chat = try ChatCompletionsReader(profile: profile, target: target).read(document.root)
+        var reader = ChatCompletionsReader(profile: profile, target: target)
+        reader.fetchesImages = target.fetchesImages
+        reader.fetchedImages = target.fetchedImages
+        let chat = try reader.read(document.root)
+        missingImages = chat.remoteImages
         var body = ConverseRequestWriter(
             request: chat, profile: profile, guardrail: target.guardrail)
         self.request = request
