@@ -50,6 +50,10 @@ public enum Limits {
     public static let eventBytes = 16 << 20
     /// HTTP requests of one call that run side by side (embeddings, one input each).
     public static let legsInFlight = 4
+    /// A request whose credential was refused waits this long for a new one.
+    public static let credentialWaitMilliseconds = 5_000
+    /// And looks for it this often.
+    public static let credentialLookMilliseconds = 40
     /// A remote image may take this long and be this large (rule A15).
     public static let imageFetchMilliseconds = 5_000
     /// See above.

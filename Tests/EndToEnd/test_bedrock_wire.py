@@ -8,7 +8,7 @@ import botocore.validate
 import openai
 import pytest
 
-from conftest import BEDROCK_MODEL, standard_config
+from conftest import BEDROCK_MODEL, KEYS, Simulator, standard_config
 from test_sdk import HELLO, TOOLS, WEATHER
 
 ANSWER = {"output": {"message": {"role": "assistant", "content": [{"text": "fine"}]}}, "stopReason": "end_turn",
@@ -74,3 +74,24 @@ def test_exceptions_are_typed(bedrock, upstream, client, status, name, raised):
         client(bedrock).chat.completions.create(model="claude-3-5-sonnet", messages=HELLO)
     row, = bedrock.rows()
     assert row["cost_nanousd"] == 0 and row["usage_source"] == "none"
+
+
+def test_a_refused_credential_is_replaced_and_tried_once_more(start, client, tmp_path):
+    """A profile with a credential process, whose answer changes."""
+    keys = tmp_path / "keys.json"
+    answer = {"Version": 1, "AccessKeyId": KEYS[0], "SecretAccessKey": KEYS[1]}
+    keys.write_text(json.dumps({**answer, "SecretAccessKey": "outdated"}))
+    (tmp_path / "aws").write_text(f"[profile p]\nregion = eu-central-1\ncredential_process = cat {keys}\n")
+    simulator = Simulator()
+    try:
+        config = standard_config(simulator.port)
+        begin = config.index("    credentials:")
+        config = config[:begin] + "    credentials: {profile: p}\n" + config[config.index("\n", begin) + 1:]
+        gateway = start(config, environment={"AWS_CONFIG_FILE": str(tmp_path / "aws"), "AWS_SHARED_CREDENTIALS_FILE": "/nowhere"})
+        keys.write_text(json.dumps(answer))
+        raw = client(gateway).chat.completions.with_raw_response.create(model="claude-3-5-sonnet", messages=HELLO)
+        assert raw.headers["x-sluice-attempts"] == "2"
+        raw = client(gateway).chat.completions.with_raw_response.create(model="claude-3-5-sonnet", messages=HELLO)
+        assert raw.headers["x-sluice-attempts"] == "1"
+    finally:
+        simulator.stop()

@@ -158,7 +158,7 @@ extension CallInProgress {
             context: context, orders: &orders)
     }
 
-    private func cancelLegs(orders: inout ExchangeOrders) {
+    func cancelLegs(orders: inout ExchangeOrders) {
         guard let attempt else { return }
         for leg in attempt.legs.indices where attempt.isActive(leg) {
             attempt.legs[leg].phase = .done

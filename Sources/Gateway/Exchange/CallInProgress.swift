@@ -32,6 +32,16 @@ final class CallInProgress {
     var firstByteAt: Instant?
     var waitingNanoseconds: UInt64 = 0
     var waitingSince: Instant?
+    /// A refused credential is being replaced; the attempt will be made once more with the new one.
+    private var credentialWait: CredentialWait?
+    private var hasRetriedCredential = false
+
+    private struct CredentialWait {
+        let generation: Int
+        let until: Instant
+        let error: APIError
+        var nextLook: Instant
+    }
 
     init(
         plan: Plan, origin: RequestOrigin, request: ClientRequest, labels: CallLabels, route: Int,
@@ -62,6 +72,7 @@ final class CallInProgress {
     var nextDeadline: Instant? {
         guard !isSettled else { return nil }
         var next = clock.totalDeadline
+        if let credentialWait { next = min(next, credentialWait.nextLook) }
         if request.summary.isStreamed {
             next = min(next, clock.keepaliveDue(hasSentHead: isStreaming))
         }
@@ -152,7 +163,11 @@ final class CallInProgress {
             let answer = UpstreamAnswer(
                 head: attempt.legs[leg].head, body: attempt.legs[leg].body)
             let error = attempt.call.classify(answer)
-            if error.blamesCredential { plan.backends[attempt.backend].credentialWasRefused() }
+            if error.blamesCredential,
+                awaitCredential(error, attempt, context: context, orders: &orders)
+            {
+                return
+            }
             return fail(error, .httpError, context: &context, orders: &orders)
         }
         startLegs(context: context, orders: &orders)
@@ -194,6 +209,7 @@ final class CallInProgress {
         if context.now >= clock.totalDeadline {
             return timeOut(.total, context: &context, orders: &orders)
         }
+        if let wait = credentialWait { lookForCredential(wait, context: &context, orders: &orders) }
         if !clock.isPaused, let attempt {
             let timeouts = plan.backends[attempt.backend].timeouts
             if let (deadline, measure) = attempt.deadline(timeouts), context.now >= deadline {
@@ -283,6 +299,46 @@ final class CallInProgress {
             active += 1
             attempt.enter(.connecting, leg: leg, at: context.now)
             orders.upstream.append(.connect(leg: leg, backend: attempt.backend, isFresh: false))
+        }
+    }
+
+    // MARK: - Credentials
+
+    /// A credential was refused: asks for another and waits for it, once (bedrock-api.md section
+    /// 2.5). False: there can be none.
+    private func awaitCredential(
+        _ error: APIError, _ attempt: UpstreamAttempt, context: ExchangeContext,
+        orders: inout ExchangeOrders
+    ) -> Bool {
+        let backend = plan.backends[attempt.backend]
+        let generation = backend.credentialGeneration()
+        backend.credentialWasRefused()
+        guard let generation, !hasRetriedCredential, !isStreaming else { return false }
+        hasRetriedCredential = true
+        cancelLegs(orders: &orders)
+        self.attempt = nil
+        credentialWait = CredentialWait(
+            generation: generation,
+            until: context.now.advanced(byMilliseconds: Limits.credentialWaitMilliseconds),
+            error: error,
+            nextLook: context.now.advanced(byMilliseconds: Limits.credentialLookMilliseconds))
+        return true
+    }
+
+    private func lookForCredential(
+        _ wait: CredentialWait, context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard let index = triedTargets.last, labels.backend >= 0 else { return }
+        if plan.backends[labels.backend].credentialGeneration() != wait.generation {
+            credentialWait = nil
+            attemptCount += 1
+            open(index, fetchedImages: [:], context: context, orders: &orders)
+        } else if context.now >= wait.until {
+            credentialWait = nil
+            tryNextTarget(afterError: wait.error, context: &context, orders: &orders)
+        } else {
+            credentialWait?.nextLook = context.now.advanced(
+                byMilliseconds: Limits.credentialLookMilliseconds)
         }
     }
 }

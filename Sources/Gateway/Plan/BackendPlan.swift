@@ -36,12 +36,15 @@ public struct BackendPlan: Sendable {
     public let credential: @Sendable (WallTime) -> BackendCredential?
     /// The backend refused the credential: fetch a new one.
     public let credentialWasRefused: @Sendable () -> Void
+    /// Grows with each credential that was fetched; nil when it is a fixed one.
+    public let credentialGeneration: @Sendable () -> Int?
 
     /// A backend from its configuration and what only the runtime can supply.
     public init(
         configuration: BackendConfiguration, url: BackendURL, provider: Provider, region: String,
         tls: TLSContext?, credential: @escaping @Sendable (WallTime) -> BackendCredential?,
-        credentialWasRefused: @escaping @Sendable () -> Void
+        credentialWasRefused: @escaping @Sendable () -> Void,
+        credentialGeneration: @escaping @Sendable () -> Int?
     ) {
         name = configuration.name
         self.provider = provider
@@ -62,6 +65,7 @@ public struct BackendPlan: Sendable {
         basePath = Array(url.basePath.utf8)
         self.credential = credential
         self.credentialWasRefused = credentialWasRefused
+        self.credentialGeneration = credentialGeneration
     }
 
     /// Whether connections made for another plan's backend can serve this one.

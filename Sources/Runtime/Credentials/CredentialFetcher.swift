@@ -173,9 +173,10 @@ struct CredentialFetcher {
 
     /// Runs a credential process: exit code 0, JSON on standard output.
     private func run(_ command: String) throws(CredentialFailure) -> AWSCredentials {
-        // `timeout` bounds a command that hangs; the shell splits it as AWS's own tools do.
+        // `timeout` bounds a command that hangs; our children inherit a blocked SIGTERM, so it
+        // kills. The shell splits the command as AWS's own tools do.
         let seconds = Self.processTimeoutMilliseconds / 1000
-        guard let stream = unsafe popen("timeout \(seconds) \(command)", "re") else {
+        guard let stream = unsafe popen("timeout -s KILL \(seconds) \(command)", "re") else {
             throw CredentialFailure("credential_process cannot be run (errno \(errno))")
         }
         var output: [UInt8] = []

@@ -12,9 +12,14 @@ final class CredentialStore: Sendable {
 
     private let snapshot: Locked<BackendCredential?>
     private let isRefused = Atomic<Bool>(false)
+    private let fetchCount = Atomic<Int>(0)
+    private let isFixed: Bool
 
     /// A credential that never changes.
-    init(fixed credential: BackendCredential?) { snapshot = Locked(credential) }
+    init(fixed credential: BackendCredential?) {
+        snapshot = Locked(credential)
+        isFixed = true
+    }
 
     /// Credentials that are found and refreshed as `find` says, until nobody holds the store any
     /// more. `report` is told each time that refreshing begins to fail.
@@ -23,6 +28,7 @@ final class CredentialStore: Sendable {
         report: @escaping @Sendable (String) -> Void
     ) {
         snapshot = Locked(nil)
+        isFixed = false
         do throws(KernelFailure) {
             let thread = try BackgroundThread { [weak self] in
                 Self.keepFresh({ self }, find, report)
@@ -41,6 +47,9 @@ final class CredentialStore: Sendable {
         }
         return credential
     }
+
+    /// How many credentials were fetched so far; nil for a fixed one.
+    var generation: Int? { isFixed ? nil : fetchCount.load(ordering: .acquiring) }
 
     /// The backend refused the credential: get another one soon.
     func wasRefused() { isRefused.store(true, ordering: .relaxed) }
@@ -63,6 +72,7 @@ final class CredentialStore: Sendable {
                 do throws(CredentialFailure) {
                     let found = try find()
                     current.snapshot.withLock { $0 = found }
+                    current.fetchCount.wrappingAdd(1, ordering: .releasing)
                     isFailing = false
                     next = nil
                     if case .aws(let keys) = found {

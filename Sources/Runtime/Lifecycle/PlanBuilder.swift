@@ -100,7 +100,8 @@ public struct PlanBuilder: Sendable {
         return BackendPlan(
             configuration: backend, url: url, provider: provider, region: region ?? "",
             tls: url.isTLS ? try tls(of: backend) : nil,
-            credential: { store.current(now: $0) }, credentialWasRefused: { store.wasRefused() })
+            credential: { store.current(now: $0) }, credentialWasRefused: { store.wasRefused() },
+            credentialGeneration: { store.generation })
     }
 
     private func credentials(

@@ -48,11 +48,14 @@ public final class Server: Sendable {
     private let mailboxes = Locked<[Mailbox]>([])
     private let isDraining = Atomic<Bool>(false)
     private let workerCount: Int
+    private let signals: Int32
 
     /// A server for a configuration; nothing is opened yet.
     /// - Throws: what in the configuration cannot be put to work.
     public init(_ configuration: Configuration, _ surroundings: Surroundings) throws(PlanFailure) {
         self.surroundings = surroundings
+        // Before any thread is made: threads inherit what is blocked.
+        signals = Self.blockSignals()
         workerCount = configuration.workers ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let metrics = Metrics(shards: workerCount + 1, version: surroundings.version)
         self.metrics = metrics
@@ -72,7 +75,6 @@ public final class Server: Sendable {
     /// - Throws: what cannot be opened, such as an address that is in use.
     public func run() throws(PlanFailure) {
         raiseDescriptorLimit()
-        let signals = blockSignals()
         let configuration = running.withLock { $0.configuration }
         do throws(SQLiteFailure) {
             try ledger.start(directory: configuration.stateDirectory)
@@ -81,7 +83,7 @@ public final class Server: Sendable {
         }
         let threads = try startWorkers(configuration)
         announce(configuration)
-        superviseUntilDrain(signals)
+        superviseUntilDrain()
         for thread in threads { thread.join() }
         ledger.stop()
         logSink.flush()
@@ -188,13 +190,13 @@ public final class Server: Sendable {
     // MARK: - While it runs
 
     /// Waits for signals; in between it writes the access log and looks after changed secrets.
-    private func superviseUntilDrain(_ signals: Int32) {
+    private func superviseUntilDrain() {
         var turns = 0
         while !isDraining.load(ordering: .acquiring) {
             var entry = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             _ = unsafe poll(&entry, 1, 20)
             logSink.flush()
-            if entry.revents & Int16(POLLIN) != 0 { handle(readSignal(signals)) }
+            if entry.revents & Int16(POLLIN) != 0 { handle(readSignal()) }
             turns += 1
             if turns % 50 == 0 { reloadChangedSecrets() }
         }
@@ -284,7 +286,7 @@ public final class Server: Sendable {
 
     // MARK: - The process
 
-    private func blockSignals() -> Int32 {
+    private static func blockSignals() -> Int32 {
         var set = sigset_t()
         unsafe sigemptyset(&set)
         for number in [SIGTERM, SIGINT, SIGHUP, SIGPIPE] { unsafe sigaddset(&set, number) }
@@ -292,9 +294,9 @@ public final class Server: Sendable {
         return unsafe signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK))
     }
 
-    private func readSignal(_ descriptor: Int32) -> Int32 {
+    private func readSignal() -> Int32 {
         var info = signalfd_siginfo()
-        let count = unsafe read(descriptor, &info, MemoryLayout<signalfd_siginfo>.size)
+        let count = unsafe read(signals, &info, MemoryLayout<signalfd_siginfo>.size)
         return count == MemoryLayout<signalfd_siginfo>.size ? Int32(info.ssi_signo) : 0
     }
 
