@@ -1,5 +1,6 @@
 import CPrices
 import Primitives
+import Translation
 import Wire
 
 /// All prices: the built-in table, and the configuration's own in front of it.
@@ -7,12 +8,6 @@ public final class PriceBook: Sendable {
     private let exactOverrides: [String: Price]
     private let globOverrides: [(pattern: ModelPattern, price: Price)]
     private let builtin: [String: Price]
-
-    /// Region prefixes of Bedrock's inference profiles (translation rule A1).
-    private static let regionPrefixes = [
-        "us-gov.", "us.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "sa.", "il.", "mx.",
-        "me.", "af.", "in.",
-    ]
 
     /// The built-in table with overrides in file order.
     public init(overrides: [PriceOverride]) {
@@ -43,23 +38,9 @@ public final class PriceBook: Sendable {
         }
         if let price = builtin[model] { return price }
         guard kind == "bedrock" else { return builtin["\(kind)/\(model)"] }
-        let name = Self.nameInARN(model) ?? model
+        guard let name = BedrockModelID.name(of: model) else { return nil }
         if let price = exactOverrides[name] ?? builtin[name] { return price }
-        guard let prefix = Self.regionPrefixes.first(where: { name.hasPrefix($0) }) else {
-            return nil
-        }
-        return builtin[String(name.dropFirst(prefix.count))]
-    }
-
-    /// The model in `arn:aws:bedrock:region:account:foundation-model/NAME` and its like.
-    private static func nameInARN(_ model: String) -> String? {
-        guard model.hasPrefix("arn:") else { return nil }
-        let parts = model.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
-        guard parts.count == 6 else { return nil }
-        let resource = parts[5].split(separator: "/", maxSplits: 1)
-        guard resource.count == 2, ["foundation-model", "inference-profile"].contains(resource[0])
-        else { return nil }
-        return String(resource[1])
+        return builtin[BedrockModelID.withoutRegion(name)]
     }
 }
 

@@ -87,19 +87,8 @@ struct ModelProfile: Equatable, Sendable {
 
     /// The model's own name: an ARN's resource, without a region prefix.
     private static func baseName(_ modelID: String) -> String {
-        var name = modelID
-        if modelID.hasPrefix("arn:") {
-            let parts = modelID.split(
-                separator: ":", maxSplits: 5, omittingEmptySubsequences: false)
-            let resource = parts.count == 6 ? parts[5].split(separator: "/", maxSplits: 1) : []
-            guard resource.count == 2,
-                resource[0] == "foundation-model" || resource[0] == "inference-profile"
-            else { return "" }
-            name = String(resource[1])
-        }
-        if let prefix = BedrockRegions.prefixes.first(where: { name.hasPrefix($0) }) {
-            name.removeFirst(prefix.count)
-        }
+        guard var name = BedrockModelID.name(of: modelID) else { return "" }
+        name = BedrockModelID.withoutRegion(name)
         return name
     }
 
@@ -122,12 +111,4 @@ struct ModelProfile: Equatable, Sendable {
         guard (1...2).contains(digits.count) else { return nil }
         return Int(digits)
     }
-}
-
-/// Region prefixes of Bedrock's inference profiles (rule A1).
-enum BedrockRegions {
-    static let prefixes = [
-        "us-gov.", "us.", "eu.", "apac.", "global.", "jp.", "au.", "ca.", "sa.", "il.", "mx.",
-        "me.", "af.", "in.",
-    ]
 }

@@ -4,9 +4,7 @@ import Primitives
 public struct HTTP1RequestReader: ~Copyable {
     private enum State {
         case head(HeadScanner, emptyLines: Int)
-        case fixed(remaining: Int)
-        case chunked(ChunkedDecoder)
-        case ending
+        case body(BodyReader)
         case finished
         case failed(HTTPFailure)
     }
@@ -49,27 +47,15 @@ public struct HTTP1RequestReader: ~Copyable {
             case .head(let scanner, let emptyLines):
                 return try readHead(
                     bytes, position: &position, scanner: scanner, emptyLines: emptyLines)
-            case .fixed(let remaining):
-                let count = min(remaining, bytes.count - position)
-                guard count > 0 else { return .needsMore }
-                let range = position..<position + count
-                position += count
-                state = count == remaining ? .ending : .fixed(remaining: remaining - count)
-                return .body(range)
-            case .chunked(var decoder):
-                let progress = try decoder.next(
+            case .body(var body):
+                let event = try body.next(
                     bytes, position: &position, limits: limits, trailers: &trailers)
-                state = .chunked(decoder)
-                switch progress {
+                state = event == .end ? .finished : .body(body)
+                switch event {
                 case .needsMore: return .needsMore
                 case .body(let range): return .body(range)
-                case .finished:
-                    state = .finished
-                    return .end
+                case .end: return .end
                 }
-            case .ending:
-                state = .finished
-                return .end
             case .finished: return .needsMore
             case .failed(let failure): return .failed(failure)
             }
@@ -110,17 +96,9 @@ public struct HTTP1RequestReader: ~Copyable {
                 let start = position
                 position = end
                 try RequestHeadParser(limits: limits).parse(bytes, start..<end - 2, into: &head)
-                beginBody()
+                state = .body(BodyReader(head.framing))
                 return .head
             }
-        }
-    }
-
-    private mutating func beginBody() {
-        switch head.framing {
-        case .none, .untilClose, .length(0): state = .ending
-        case .length(let length): state = .fixed(remaining: length)
-        case .chunked: state = .chunked(ChunkedDecoder())
         }
     }
 

@@ -4,10 +4,7 @@ import Primitives
 public struct HTTP1ResponseReader: ~Copyable {
     private enum State {
         case head(HeadScanner, interims: Int)
-        case fixed(remaining: Int)
-        case chunked(ChunkedDecoder)
-        case untilClose
-        case ending
+        case body(BodyReader)
         case finished
         case failed(HTTPFailure)
     }
@@ -57,28 +54,15 @@ public struct HTTP1ResponseReader: ~Copyable {
             case .head(let scanner, let interims):
                 return try readHead(
                     bytes, position: &position, scanner: scanner, interims: interims)
-            case .fixed(let remaining):
-                let count = min(remaining, bytes.count - position)
-                guard count > 0 else { return .needsMore }
-                let range = position..<position + count
-                position += count
-                state = count == remaining ? .ending : .fixed(remaining: remaining - count)
-                return .body(range)
-            case .chunked(var decoder):
-                let progress = try decoder.next(
+            case .body(var body):
+                let event = try body.next(
                     bytes, position: &position, limits: limits, trailers: &trailers)
-                state = .chunked(decoder)
-                switch progress {
+                state = event == .end ? .finished : .body(body)
+                switch event {
                 case .needsMore: return .needsMore
                 case .body(let range): return .body(range)
-                case .finished: return finish()
+                case .end: return .end
                 }
-            case .untilClose:
-                guard position < bytes.count else { return .needsMore }
-                let range = position..<bytes.count
-                position = bytes.count
-                return .body(range)
-            case .ending: return finish()
             case .finished: return .needsMore
             case .failed(let failure): return .failed(failure)
             }
@@ -91,17 +75,14 @@ public struct HTTP1ResponseReader: ~Copyable {
     /// The peer has closed the connection.
     public mutating func connectionEnded() -> Event {
         switch state {
-        case .untilClose, .ending: return finish()
+        case .body(let body) where body.endsWithConnection:
+            state = .finished
+            return .end
         case .head where !hasBegun, .finished: return .needsMore
-        case .head, .fixed, .chunked:
+        case .head, .body:
             return .failed(HTTPFailure(status: 502, reason: "the connection ended early"))
         case .failed(let failure): return .failed(failure)
         }
-    }
-
-    private mutating func finish() -> Event {
-        state = .finished
-        return .end
     }
 
     private mutating func readHead(
@@ -123,7 +104,7 @@ public struct HTTP1ResponseReader: ~Copyable {
                 position = end
                 try parse(bytes, start..<end - 2)
                 guard head.status < 200 else {
-                    beginBody()
+                    state = .body(BodyReader(head.framing))
                     return .head
                 }
                 interims += 1
@@ -177,15 +158,6 @@ public struct HTTP1ResponseReader: ~Copyable {
         } else {
             head.framing = .untilClose
             head.isKeepAlive = false
-        }
-    }
-
-    private mutating func beginBody() {
-        switch head.framing {
-        case .none, .length(0): state = .ending
-        case .length(let length): state = .fixed(remaining: length)
-        case .chunked: state = .chunked(ChunkedDecoder())
-        case .untilClose: state = .untilClose
         }
     }
 
