@@ -33,7 +33,7 @@ struct SimulatedTurn {
         var random = SeededGenerator(
             seed: digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
         var hexadecimal: [UInt8] = []
-        hexadecimal.append(hexadecimal: digest.prefix(8))
+        hexadecimal.append(hexadecimal: Array(digest.prefix(8)))
         identity = hexadecimal
         let roll = Double.random(in: 0..<1, using: &random)
         failure = roll < options.failureRate ? Failure.allCases.randomElement(using: &random) : nil

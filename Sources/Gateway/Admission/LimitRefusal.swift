@@ -81,14 +81,14 @@ public struct RateLimitStanding: Sendable {
     /// Appends the fields that OpenAI sends.
     public func append(to fields: inout HeaderFields) {
         if let requests {
-            fields.append("x-ratelimit-limit-requests", decimal: requests.limit)
-            fields.append("x-ratelimit-remaining-requests", decimal: requests.remaining)
+            fields.append("x-ratelimit-limit-requests", decimal: Int(requests.limit))
+            fields.append("x-ratelimit-remaining-requests", decimal: Int(requests.remaining))
             fields.append(
                 "x-ratelimit-reset-requests", text: Self.duration(requests.resetMilliseconds))
         }
         if let tokens {
-            fields.append("x-ratelimit-limit-tokens", decimal: tokens.limit)
-            fields.append("x-ratelimit-remaining-tokens", decimal: tokens.remaining)
+            fields.append("x-ratelimit-limit-tokens", decimal: Int(tokens.limit))
+            fields.append("x-ratelimit-remaining-tokens", decimal: Int(tokens.remaining))
             fields.append("x-ratelimit-reset-tokens", text: Self.duration(tokens.resetMilliseconds))
         }
     }

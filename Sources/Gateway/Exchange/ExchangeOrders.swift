@@ -105,10 +105,10 @@ public struct ExchangeContext {
         var id: [UInt8] = []
         id.reserveCapacity(24)
         for shift in stride(from: 56, through: 0, by: -8) {
-            id.append(hexadecimal: CollectionOfOne(UInt8(truncatingIfNeeded: idPrefix >> shift)))
+            id.append(hexadecimal: UInt8(truncatingIfNeeded: idPrefix >> shift))
         }
         for shift in stride(from: 24, through: 0, by: -8) {
-            id.append(hexadecimal: CollectionOfOne(UInt8(truncatingIfNeeded: idCounter >> shift)))
+            id.append(hexadecimal: UInt8(truncatingIfNeeded: idCounter >> shift))
         }
         return id
     }

@@ -100,7 +100,7 @@ public final class Plan: Sendable {
         for (tenant, digests) in keyDigests.enumerated() {
             for digest in digests {
                 var name: [UInt8] = []
-                name.append(hexadecimal: digest.prefix(6))
+                name.append(hexadecimal: Array(digest.prefix(6)))
                 keys[digest] = KeyPlan(tenant: tenant, keyID: String(decoding: name, as: UTF8.self))
             }
         }

@@ -14,35 +14,45 @@ extension [UInt8] {
     }
 
     /// Appends a whole number in decimal.
-    public mutating func append<Number: BinaryInteger>(decimal number: Number) {
-        guard number >= 0 else {
-            append(UInt8(ascii: "-"))
-            append(decimal: number.magnitude)
-            return
-        }
+    public mutating func append(decimal number: Int) { append(decimal: Int64(number)) }
+
+    /// Appends a whole number in decimal.
+    public mutating func append(decimal number: Int64) {
+        if number < 0 { append(UInt8(ascii: "-")) }
+        append(decimal: number.magnitude)
+    }
+
+    /// Appends a whole number in decimal. Not generic: a generic one would not be specialised
+    /// across modules, and cost as much as the rest of a head.
+    public mutating func append(decimal number: UInt64) {
         let start = count
-        var rest = number.magnitude
+        var rest = number
         repeat {
-            let (quotient, digit) = rest.quotientAndRemainder(dividingBy: 10)
-            append(UInt8(ascii: "0") + UInt8(digit))
-            rest = quotient
+            append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
+            rest /= 10
         } while rest > 0
         self[start...].reverse()
     }
 
     /// Appends a whole number in decimal with at least `width` digits, zeros in front.
     public mutating func append(decimal number: Int, width: Int) {
-        let digits = String(number)
-        for _ in 0..<Swift.max(0, width - digits.utf8.count) { append(UInt8(ascii: "0")) }
-        append(utf8: digits)
+        var bound = 10
+        for _ in 1..<width {
+            if number < bound { append(UInt8(ascii: "0")) }
+            bound *= 10
+        }
+        append(decimal: number)
     }
 
     /// Appends lower-case hexadecimal digits, two a byte.
-    public mutating func append(hexadecimal bytes: some Sequence<UInt8>) {
-        for byte in bytes {
-            append(Self.hexadecimalDigit(byte >> 4))
-            append(Self.hexadecimalDigit(byte & 15))
-        }
+    public mutating func append(hexadecimal bytes: [UInt8]) {
+        for byte in bytes { append(hexadecimal: byte) }
+    }
+
+    /// Appends the two lower-case hexadecimal digits of a byte.
+    public mutating func append(hexadecimal byte: UInt8) {
+        append(Self.hexadecimalDigit(byte >> 4))
+        append(Self.hexadecimalDigit(byte & 15))
     }
 
     /// The bytes of a literal.

@@ -53,7 +53,7 @@ public struct HeaderFields: Sendable {
     }
 
     /// Appends a field with a literal, lower-case name and a decimal value.
-    public mutating func append(_ name: StaticString, decimal: some BinaryInteger) {
+    public mutating func append(_ name: StaticString, decimal: Int) {
         let start = begin(name)
         finish(nameStart: start) { $0.append(decimal: decimal) }
     }

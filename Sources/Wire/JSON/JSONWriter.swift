@@ -76,7 +76,10 @@ public struct JSONWriter: Sendable {
     public mutating func endString() { bytes.append(UInt8(ascii: "\"")) }
 
     /// A whole number.
-    public mutating func integer(_ number: some BinaryInteger) {
+    public mutating func integer(_ number: Int) { integer(Int64(number)) }
+
+    /// A whole number.
+    public mutating func integer(_ number: Int64) {
         separate()
         bytes.append(decimal: number)
     }
@@ -168,7 +171,7 @@ public struct JSONWriter: Sendable {
         case 0x0c: bytes.append("\\f")
         default:
             bytes.append("\\u00")
-            bytes.append(hexadecimal: CollectionOfOne(byte))
+            bytes.append(hexadecimal: byte)
         }
     }
 }
