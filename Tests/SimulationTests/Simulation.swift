@@ -15,11 +15,13 @@ struct Simulation: ~Copyable {
     static let configuration = """
         backends:
           vllm: {kind: vllm, url: "http://backend/v1", api_key: {value: backend-key}}
+          one: {kind: vllm, url: "http://one/v1", connections: {max: 1}}
           aws:
             {kind: bedrock, region: eu-central-1, url: "http://backend", credentials:
             {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
         routes:
           - {model: "llama", targets: [{backend: vllm}]}
+          - {model: "narrow", targets: [{backend: one}]}
           - {model: "claude", targets: [{backend: aws, remote_images: fetch, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
         tenants:
           - name: t
@@ -188,11 +190,13 @@ struct ClientView {
 }
 
 /// A chat request on the wire.
-func chatRequest(model: String, stream: Bool, key: String = "sk-test") -> [UInt8] {
-    let body =
-        #"{"model":"\#(model)","stream":\#(stream),"messages":[{"role":"user","content":"Hello, world"}]}"#
+func chatRequest(
+    model: String, stream: Bool, key: String = "sk-test", text: String = "Hello, world"
+) -> [UInt8] {
+    let messages = #"[{"role":"user","content":"\#(text)"}]"#
+    let body = #"{"model":"\#(model)","stream":\#(stream),"messages":\#(messages)}"#
     return Array(
         ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer \(key)\r\n"
-            + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n\(body)")
-            .utf8)
+            + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
+            + body).utf8)
 }

@@ -27,6 +27,12 @@ public struct Configuration: Sendable {
 
     /// The configuration of an empty file.
     public init() {}
+
+    /// Whether another configuration changes what is opened once, at start.
+    public func needsRestart(for other: Configuration) -> Bool {
+        listeners != other.listeners || admin != other.admin || workers != other.workers
+            || stateDirectory != other.stateDirectory
+    }
 }
 
 /// `host:port` as it was written.
@@ -47,7 +53,7 @@ public struct SocketName: Sendable, Equatable {
 }
 
 /// One address where clients connect.
-public struct ListenerConfiguration: Sendable {
+public struct ListenerConfiguration: Sendable, Equatable {
     /// The address.
     public var address: SocketName
     /// The certificate; nil for cleartext.

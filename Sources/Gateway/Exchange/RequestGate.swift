@@ -64,6 +64,13 @@ struct RequestGate {
             return Self.bodyTooLarge(plan.limits.requestBodyBytes)
         case .length, .chunked, .untilClose: break
         }
+        if let index = head.fields.index(of: "content-encoding"),
+            !head.fields.value(at: index).equalsIgnoringCase("identity")
+        {
+            return APIError(
+                status: 415, type: "invalid_request_error", code: "unsupported_media_type",
+                message: "The request body must not be compressed.")
+        }
         guard let index = head.fields.index(of: "content-type") else { return nil }
         let value = head.fields.value(at: index)
         let end = value.firstIndex(of: UInt8(ascii: ";")) ?? value.count

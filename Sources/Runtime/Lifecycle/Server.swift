@@ -84,7 +84,10 @@ public final class Server: Sendable {
         let threads = try startWorkers(configuration)
         announce(configuration)
         superviseUntilDrain()
-        for thread in threads { thread.join() }
+        for thread in threads.gateway { thread.join() }
+        // Until now the admin side has answered that we are draining.
+        threads.adminMailbox?.post(.drain(deadline: SystemClock.now()))
+        threads.admin?.join()
         ledger.stop()
         logSink.flush()
     }
@@ -93,9 +96,9 @@ public final class Server: Sendable {
 
     private func startWorkers(
         _ configuration: Configuration
-    ) throws(PlanFailure) -> [BackgroundThread] {
+    ) throws(PlanFailure) -> Threads {
         let plan = running.withLock { $0.plan }
-        var threads: [BackgroundThread] = []
+        var threads = Threads()
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment,
             log: surroundings.log)
@@ -106,15 +109,25 @@ public final class Server: Sendable {
             for (listener, tls) in zip(configuration.listeners, contexts) {
                 sources.append(ListenerSource(name: listener.address, tls: tls))
             }
-            threads.append(try start(sources, plan, .gateway, shard: shard))
+            let (thread, mailbox) = try start(sources, plan, .gateway, shard: shard)
+            threads.gateway.append(thread)
+            mailboxes.withLock { $0.append(mailbox) }
         }
         guard let admin = configuration.admin else { return threads }
         let responder = adminResponder()
-        threads.append(
-            try start(
-                [ListenerSource(name: admin, tls: nil)], plan,
-                .admin { responder.answer($0) }, shard: workerCount))
+        let (thread, mailbox) = try start(
+            [ListenerSource(name: admin, tls: nil)], plan, .admin { responder.answer($0) },
+            shard: workerCount)
+        threads.admin = thread
+        threads.adminMailbox = mailbox
         return threads
+    }
+
+    /// What runs beside the first thread.
+    private struct Threads {
+        var gateway: [BackgroundThread] = []
+        var admin: BackgroundThread?
+        var adminMailbox: Mailbox?
     }
 
     private struct ListenerSource: Sendable {
@@ -125,7 +138,7 @@ public final class Server: Sendable {
     /// Opens the listeners here, so that a failure is told, and starts a worker on a thread.
     private func start(
         _ sources: [ListenerSource], _ plan: Plan, _ role: WorkerRole, shard: Int
-    ) throws(PlanFailure) -> BackgroundThread {
+    ) throws(PlanFailure) -> (BackgroundThread, Mailbox) {
         var listeners: [OpenListener] = []
         do throws(KernelFailure) {
             var kernel = try LinuxKernel(resolver: resolver, logSink: logSink)
@@ -136,12 +149,11 @@ public final class Server: Sendable {
                         tls: source.tls))
             }
             let mailbox = kernel.mail
-            mailboxes.withLock { $0.append(mailbox) }
             let box = WorkerBox(
                 Worker(
                     kernel: kernel, listeners: listeners, plan: plan, role: role, shard: shard,
                     workerCount: workerCount, ledger: queues[shard]))
-            return try BackgroundThread { box.run() }
+            return (try BackgroundThread { box.run() }, mailbox)
         } catch {
             let names = sources.map { "\($0.name.host):\($0.name.port)" }.joined(separator: ", ")
             throw PlanFailure(message: "cannot listen on \(names): \(Self.reason(error.number))")
@@ -227,6 +239,11 @@ public final class Server: Sendable {
 
     private func adopt(_ configuration: Configuration) -> String? {
         let previous = running.withLock { $0.plan }
+        let former = running.withLock { $0.configuration }
+        if former.needsRestart(for: configuration) {
+            surroundings.log(
+                "warning", "listeners, admin, workers and state change with a restart only")
+        }
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment,
             log: surroundings.log)

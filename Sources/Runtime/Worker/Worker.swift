@@ -38,7 +38,10 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var flights: Slab<Flight>
     var wheel: TimerWheel
     var context: ExchangeContext
+    /// What the exchange that was called last has ordered, until it is carried out.
     var orders = ExchangeOrders()
+    /// Empty orders that keep their memory.
+    var spareOrders: [ExchangeOrders] = []
     var listeners: [OpenListener]
     var acceptPausedUntil: Instant?
     var drainDeadline: Instant?

@@ -138,13 +138,14 @@ extension Worker where K: ~Copyable {
         clients[handle].state = .serving(
             ClientConnection.Serving(
                 flight: nil, keepAlive: false, isHead: false, version: .http11))
+        var orders = ExchangeOrders()
         var fields = HeaderFields()
         fields.append("content-type", "application/json")
         orders.head = ExchangeOrders.Head(
             status: error.status, fields: fields, framing: .length(body.count))
         orders.body.append(contentsOf: body)
         orders.ending = .complete
-        answerClient(handle)
+        answerClient(handle, &orders)
     }
 
     private mutating func answerAdmin(
@@ -153,20 +154,21 @@ extension Worker where K: ~Copyable {
         let answer = respond(
             AdminRequest(
                 method: head.method, target: head.target, accept: head.fields.value(of: "accept")))
+        var orders = ExchangeOrders()
         var fields = HeaderFields()
         fields.append("content-type", text: answer.contentType)
         orders.head = ExchangeOrders.Head(
             status: answer.status, fields: fields, framing: .length(answer.body.count))
         orders.body.append(contentsOf: answer.body)
         orders.ending = .complete
-        answerClient(handle)
+        answerClient(handle, &orders)
     }
 
     // MARK: - Answers
 
     /// Sends what `orders` holds for the client: one write for head, body and end.
-    mutating func answerClient(_ handle: Handle) {
-        guard case .serving(var serving) = clients[handle].state else { return orders.reset() }
+    mutating func answerClient(_ handle: Handle, _ orders: inout ExchangeOrders) {
+        guard case .serving(var serving) = clients[handle].state else { return }
         var bytes: [UInt8] = []
         swap(&bytes, &writeBuffer)
         bytes.removeAll(keepingCapacity: true)
@@ -197,7 +199,6 @@ extension Worker where K: ~Copyable {
         if isComplete, case .chunked = serving.framing, !serving.isHead {
             HTTP1Writer.lastChunk(into: &bytes)
         }
-        orders.reset()
         clients[handle].state = .serving(serving)
         let isAlive = bytes.isEmpty || sendToClient(handle, bytes.span)
         swap(&bytes, &writeBuffer)

@@ -5,38 +5,43 @@ import Wire
 /// Exchanges: carrying out their orders, their clocks, and backpressure between the two sides.
 extension Worker where K: ~Copyable {
     /// Carries out what the exchange of a flight has just ordered.
+    ///
+    /// The orders are taken out first: carrying them out can hand a connection to another flight,
+    /// whose exchange then gives orders of its own. Nothing of one may reach the other's client.
     mutating func carryOut(_ handle: Handle) {
+        var taken = spareOrders.popLast() ?? ExchangeOrders()
+        swap(&taken, &orders)
+        carryOut(handle, &taken)
+        taken.reset()
+        spareOrders.append(taken)
+    }
+
+    private mutating func carryOut(_ handle: Handle, _ orders: inout ExchangeOrders) {
         if !orders.logLine.isEmpty { logBuffer.append(contentsOf: orders.logLine) }
         if let row = orders.row { ledger.append(row) }
-        var upstream: [ExchangeOrders.Upstream] = []
-        swap(&upstream, &orders.upstream)
         if !orders.imagesToFetch.isEmpty {
             kernel.fetchImages(orders.imagesToFetch, ticket: handle.word)
         }
         let client = flights[handle].client
         let isFinished = flights[handle].exchange.isFinished
-        var released: [Handle] = []
-        for order in upstream {
-            switch order {
-            case .connect: break
-            case .cancel(let leg): cancel(Assignment(flight: handle, leg: leg))
-            case .release(let leg):
-                if let connection = connection(of: Assignment(flight: handle, leg: leg)) {
-                    released.append(connection)
-                }
-            }
-        }
-        for connection in released { beginReleasing(connection) }
+        for order in orders.upstream { giveBack(order, of: handle) }
         if isFinished { removeFlight(handle) } else { armFlight(handle) }
-        if clients.contains(client), owns(client, handle) {
-            answerClient(client)
-        } else {
-            orders.reset()
-        }
+        if clients.contains(client), owns(client, handle) { answerClient(client, &orders) }
         guard !isFinished else { return serveCarried(client) }
-        for case .connect(let leg, let backend, let isFresh) in upstream
+        for case .connect(let leg, let backend, let isFresh) in orders.upstream
         where flights.contains(handle) {
             connect(Assignment(flight: handle, leg: leg), backend: backend, isFresh: isFresh)
+        }
+    }
+
+    private mutating func giveBack(_ order: ExchangeOrders.Upstream, of flight: Handle) {
+        switch order {
+        case .connect: break
+        case .cancel(let leg): cancel(Assignment(flight: flight, leg: leg))
+        case .release(let leg):
+            if let connection = connection(of: Assignment(flight: flight, leg: leg)) {
+                beginReleasing(connection)
+            }
         }
     }
 

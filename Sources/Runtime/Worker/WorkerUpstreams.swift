@@ -70,8 +70,13 @@ extension Worker where K: ~Copyable {
                 flights[leg.flight].exchange.legReceived(
                     leg.leg, body, context: &context, orders: &orders)
                 if hasUrgentOrders(leg.flight) { carryOut(leg.flight) }
-            case .end: return answerEnded(handle, hasExtraBytes: position < bytes.count)
+            case .end:
+                carryOutPending(of: handle)
+                guard upstreams.contains(handle) else { return }
+                return answerEnded(handle, hasExtraBytes: position < bytes.count)
             case .failed(let failure):
+                carryOutPending(of: handle)
+                guard upstreams.contains(handle) else { return }
                 return upstreamLost(handle, .malformed(failure.reason))
             }
         }
@@ -79,6 +84,11 @@ extension Worker where K: ~Copyable {
         if position < bytes.count {
             upstreams[handle].carried.append(span: bytes.extracting(position..<bytes.count))
         }
+        carryOutPending(of: handle)
+    }
+
+    /// What earlier events of a read have ordered goes out before anything else happens.
+    private mutating func carryOutPending(of handle: Handle) {
         if let leg = liveLeg(of: handle) { carryOut(leg.flight) }
     }
 
@@ -153,9 +163,10 @@ extension Worker where K: ~Copyable {
         let request = flights[leg.flight].exchange.legConnected(
             leg.leg, isReused: isReused, context: &context, orders: &orders)
         guard let request else {
-            upstreams[handle].state = .idle
-            release(handle)
-            return carryOut(leg.flight)
+            upstreams[handle].state = .releasing
+            carryOut(leg.flight)
+            if upstreams.contains(handle) { release(handle) }
+            return
         }
         var bytes: [UInt8] = []
         swap(&bytes, &writeBuffer)
