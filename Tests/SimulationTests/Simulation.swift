@@ -19,9 +19,13 @@ struct Simulation: ~Copyable {
           aws:
             {kind: bedrock, region: eu-central-1, url: "http://backend", credentials:
             {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
+          one-aws:
+            {kind: bedrock, region: eu-central-1, url: "http://one", connections: {max: 1},
+            credentials: {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
         routes:
           - {model: "llama", targets: [{backend: vllm}]}
           - {model: "narrow", targets: [{backend: one}]}
+          - {model: "narrow-aws", targets: [{backend: one-aws}]}
           - {model: "claude", targets: [{backend: aws, remote_images: fetch, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
         tenants:
           - name: t
