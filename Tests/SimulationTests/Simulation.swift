@@ -34,12 +34,6 @@ struct Simulation: ~Copyable {
             limits: [{requests: 1000, per: minute}, {tokens: 1M, per: minute}]
         """
 
-    /// One backend connection and what it has understood so far.
-    private struct BackendConnection {
-        var reader = RequestAccumulator()
-        var isDone = false
-    }
-
     let world: SimulatedWorld
     let plan: Plan
     let ledger = LedgerQueue()

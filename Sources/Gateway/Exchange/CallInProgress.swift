@@ -30,7 +30,6 @@ final class CallInProgress {
     var triedTargets: [Int] = []
     var responseBytes = 0
     var firstByteAt: Instant?
-    var waitingNanoseconds: UInt64 = 0
     var waitingSince: Instant?
     /// A refused credential is being replaced; the attempt will be made once more with the new one.
     private var credentialWait: CredentialWait?

@@ -52,6 +52,8 @@ struct BackendPool: ~Copyable {
     var waiters: [Assignment] = []
     /// Who waits for the backend's addresses.
     var resolving: [Assignment] = []
+    /// They have been asked for.
+    var isResolving = false
     var addresses: [SocketAddress] = []
     var addressesUntil = Instant(nanoseconds: 0)
     /// No plan uses it any more.

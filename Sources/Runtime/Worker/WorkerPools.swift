@@ -24,7 +24,8 @@ extension Worker where K: ~Copyable {
             return dial(assignment, pool, pools[pool].addresses)
         }
         pools[pool].resolving.append(assignment)
-        guard pools[pool].resolving.count == 1 else { return }
+        guard !pools[pool].isResolving else { return }
+        pools[pool].isResolving = true
         kernel.resolve(
             host: pools[pool].backend.url.host, port: pools[pool].backend.url.port,
             ticket: pool.word)
@@ -34,6 +35,7 @@ extension Worker where K: ~Copyable {
         guard pools.contains(pool) else { return }
         var waiting: [Assignment] = []
         swap(&waiting, &pools[pool].resolving)
+        pools[pool].isResolving = false
         switch addresses {
         case .found(let found):
             pools[pool].addresses = found
@@ -96,18 +98,19 @@ extension Worker where K: ~Copyable {
 
     // MARK: - Giving back
 
-    /// Ends a leg's use of a connection, or its wait for one.
+    /// Ends a leg's use of a connection, or its wait for one. Nothing that was asked for it may come
+    /// back later: the leg's number can belong to another target by then.
     mutating func cancel(_ assignment: Assignment) {
-        if let handle = connection(of: assignment) {
-            if upstreams.contains(handle), upstreams[handle].assignment == assignment {
-                closeUpstream(handle)
-            }
-            return
-        }
         guard flights.contains(assignment.flight) else { return }
+        let handle = connection(of: assignment)
+        flights[assignment.flight].forget(assignment.leg)
         for pool in flights[assignment.flight].pools where pools.contains(pool) {
             pools[pool].waiters.removeAll { $0 == assignment }
+            pools[pool].resolving.removeAll { $0 == assignment }
         }
+        guard let handle, upstreams.contains(handle), upstreams[handle].assignment == assignment
+        else { return }
+        closeUpstream(handle)
     }
 
     /// The answer is understood; the message's end is still to come.

@@ -1,0 +1,162 @@
+import Primitives
+import TestSupport
+import Testing
+import Wire
+
+@testable import Translation
+
+@Suite struct OpenAIStreamTests {
+    static let role = #"data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}"# + "\n\n"
+    static let word = #"data: {"choices":[{"index":0,"delta":{"content":"hé"}}], "x":1.0}"# + "\n\n"
+    static let finish =
+        #"data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"# + "\n\n"
+    static let usage =
+        #"data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}}"#
+        + "\n\n"
+    static let done = "data: [DONE]\n\n"
+    static let died =
+        #"data: {"error":{"message":"dead","type":"InternalServerError","param":null,"code":500}}"#
+        + "\n\n"
+
+    private func play(
+        _ text: String, wantsUsage: Bool, _ pieces: [[UInt8]]? = nil
+    ) -> StreamOutput {
+        var stream = OpenAIStream(wantsUsage: wantsUsage, modelName: nil)
+        var output = StreamOutput()
+        for piece in pieces ?? [Array(text.utf8)] { stream.receive(piece.span, into: &output) }
+        return output
+    }
+
+    @Test func `usage nobody asked for is taken out, and everything else is kept to the byte`() {
+        let stream = Self.role + Self.word + Self.finish + Self.usage + Self.done
+        for pieces in cuts(Array(stream.utf8)) {
+            let output = play(stream, wantsUsage: false, pieces)
+            let expected = Self.role + Self.word + Self.finish + Self.done
+            #expect(String(decoding: output.bytes, as: UTF8.self) == expected)
+            #expect(output.state == .finished)
+            #expect(output.usage == TokenUsage(input: 5, output: 3))
+            #expect(output.finishReason == "stop")
+        }
+    }
+
+    @Test func `usage that was asked for stays`() {
+        let stream = Self.role + Self.finish + Self.usage + Self.done
+        let output = play(stream, wantsUsage: true)
+        #expect(String(decoding: output.bytes, as: UTF8.self) == stream)
+    }
+
+    @Test func `usage in every chunk is taken out of each, and the last one counts`() {
+        let chunk = { (count: Int) in
+            #"data: {"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":5,"completion_tokens":\#(count)}}"#
+                + "\n\n"
+        }
+        let output = play(chunk(1) + chunk(2) + Self.finish + Self.done, wantsUsage: false)
+        let text = String(decoding: output.bytes, as: UTF8.self)
+        #expect(!text.contains("usage"))
+        #expect(output.usage == TokenUsage(input: 5, output: 2))
+    }
+
+    @Test func `DONE is not believed without a finish reason, nor after an error`() {
+        for stream in [Self.role + Self.done, Self.role + Self.word + Self.died + Self.done] {
+            for pieces in cuts(Array(stream.utf8)) {
+                let output = play(stream, wantsUsage: false, pieces)
+                guard case .failed(let error) = output.state else {
+                    Issue.record("\(output.state)")
+                    return
+                }
+                #expect(!String(decoding: output.bytes, as: UTF8.self).contains("[DONE]"))
+                #expect(error.code == nil || error.code == "upstream_incomplete")
+                #expect(error.status >= 500)
+            }
+        }
+    }
+
+    @Test func `comments and data that is not JSON go on as they are`() {
+        let stream = ": hi\n\ndata: plain text\n\n" + Self.finish + Self.done
+        #expect(String(decoding: play(stream, wantsUsage: false).bytes, as: UTF8.self) == stream)
+    }
+
+    @Test(arguments: [
+        (
+            #"{"error":{"message":"m","type":"t","param":null,"code":404}}"#, 400, "t",
+            nil as String?
+        ),
+        (#"{"object":"error","message":"m","type":"t","param":null,"code":400}"#, 400, "t", nil),
+        (#"{"detail":"m"}"#, 422, "invalid_request_error", nil),
+        (#"{"message":"m"}"#, 500, "server_error", nil),
+        (#"{"error":{"message":"m","type":"t","param":"p","code":"c"}}"#, 400, "t", "c"),
+    ])
+    func `every shape of error becomes the envelope`(
+        _ body: String, _ status: Int, _ type: String, _ code: String?
+    ) {
+        var head = ResponseHead()
+        head.status = status
+        let error = OpenAIErrors.classify(
+            UpstreamAnswer(head: head, body: Array(body.utf8)), model: "m")
+        #expect((error.status, error.type, error.code) == (status, type, code))
+        #expect(error.message == "m")
+        #expect((error.verbatimBody != nil) == (code != nil))
+    }
+
+    @Test(arguments: [401, 403])
+    func `a refused key is our fault, not the client's`(_ status: Int) {
+        var head = ResponseHead()
+        head.status = status
+        let body = Array(#"{"error":{"message":"Invalid API key sk-secret"}}"#.utf8)
+        let error = OpenAIErrors.classify(UpstreamAnswer(head: head, body: body), model: "m")
+        #expect(error.status == 500)
+        #expect(error.shouldRetry == false)
+        #expect(!error.message.contains("sk-secret"))
+    }
+
+    @Test(arguments: [
+        (
+            #"{"model":"a","stream":true}"#,
+            #"{"stream_options":{"include_usage":true},"model":"b","stream":true}"#
+        ),
+        (
+            #"{"model":"a","stream":true,"stream_options":null}"#,
+            #"{"model":"b","stream":true,"stream_options":{"include_usage":true}}"#
+        ),
+        (
+            #"{"model":"a","stream":true,"stream_options":{}}"#,
+            #"{"model":"b","stream":true,"stream_options":{"include_usage":true}}"#
+        ),
+        (
+            #"{"stream_options":{"include_usage":false,"y":1} , "model" : "a","stream":true}"#,
+            #"{"stream_options":{"include_usage":true,"y":1} , "model" : "b","stream":true}"#
+        ),
+        (#"{"model":"a", "seed":1e2,"z":"\u00e9"}"#, #"{"model":"b", "seed":1e2,"z":"\u00e9"}"#),
+    ])
+    func `a body changes where it must and nowhere else`(_ body: String, _ sent: String) throws {
+        var tape = JSONTape()
+        let bytes = Array(body.utf8)
+        let summary = try RequestSummaryReader.read(
+            bytes.span, tape: &tape, endpoint: .chatCompletions)
+        let request = ClientRequest(
+            endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: [],
+            createdSeconds: 0, forwardedFields: HeaderFields())
+        var target = TargetOptions()
+        target.model = "b"
+        let edited = OpenAIRequestEditor(request: request, target: target).body()
+        #expect(String(decoding: edited, as: UTF8.self) == sent)
+    }
+
+    @Test(arguments: [
+        (#"{"model":"a","model":"b"}"#, "model"), (#"{"model":"a","\u006dodel":"b"}"#, "model"),
+        (#"{"model":1}"#, "model"), ("{}", "model"), (#"{"model":""}"#, "model"),
+        (#"{"model":"a","stream":"yes"}"#, "stream"),
+        (#"{"model":"a","max_tokens":1.5}"#, "max_tokens"),
+        (#"{"model":"a","stream_options":1}"#, "stream_options"), (#"{"model":"a","n":"x"}"#, "n"),
+        (#"{"model":"a","max_tokens":1,"max_tokens":2}"#, "max_tokens"),
+    ])
+    func `what decides policy must be clear`(_ body: String, _ param: String) {
+        var tape = JSONTape()
+        let error = #expect(throws: APIError.self) {
+            try RequestSummaryReader.read(
+                Array(body.utf8).span, tape: &tape, endpoint: .chatCompletions)
+        }
+        #expect(error?.param == param)
+        #expect(error?.status == 400)
+    }
+}

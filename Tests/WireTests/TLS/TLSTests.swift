@@ -1,0 +1,126 @@
+import Foundation
+import TestSupport
+import Testing
+import Wire
+
+@Suite struct TLSTests {
+    private func pem(_ name: String) throws -> [UInt8] {
+        Array(try Data(contentsOf: Fixtures.folder.appendingPathComponent("tls/\(name)")))
+    }
+
+    private func server() throws -> TLSContext {
+        try TLSContext.server(
+            certificateChainPEM: pem("localhost.crt"), privateKeyPEM: pem("localhost.key"))
+    }
+
+    private func client(trusting: Bool = true, isVerified: Bool = true) throws -> TLSContext {
+        try TLSContext.client(
+            certificateAuthorityPEM: trusting ? pem("localhost.crt") : nil, isVerified: isVerified)
+    }
+
+    /// Carries bytes between two sessions, `step` at a time, until nothing is left to carry.
+    private func connect(
+        _ client: inout TLSSession, _ server: inout TLSSession, step: Int = .max
+    ) throws -> (toServer: [UInt8], toClient: [UInt8]) {
+        var (toServer, toClient): ([UInt8], [UInt8]) = ([], [])
+        for _ in 0..<50 {
+            var flight: [UInt8] = []
+            client.takeCiphertext(into: &flight)
+            for piece in pieces(flight, step) {
+                try server.receive(piece.span)
+                _ = try server.read(into: &toServer)
+            }
+            var answer: [UInt8] = []
+            server.takeCiphertext(into: &answer)
+            for piece in pieces(answer, step) {
+                try client.receive(piece.span)
+                _ = try client.read(into: &toClient)
+            }
+            if flight.isEmpty, answer.isEmpty { break }
+        }
+        return (toServer, toClient)
+    }
+
+    private func pieces(_ bytes: [UInt8], _ step: Int) -> [[UInt8]] {
+        stride(from: 0, to: bytes.count, by: min(step, max(bytes.count, 1))).map { start in
+            Array(bytes[start..<min(start + min(step, bytes.count), bytes.count)])
+        }
+    }
+
+    @Test(arguments: ["localhost", "127.0.0.1"], [Int.max, 1, 100])
+    func `what one side writes the other reads, however it is cut`(_ name: String, _ step: Int)
+        throws
+    {
+        var client = try TLSSession(client: client(), serverName: name)
+        var server = try TLSSession(server: server())
+        let question = [UInt8](repeating: 0x61, count: step == 1 ? 2_000 : 40_000)
+        try client.write(question.span)
+        let first = try connect(&client, &server, step: step)
+        #expect(first.toServer == question)
+        let isEstablished = client.isEstablished && server.isEstablished
+        #expect(isEstablished)
+        try server.write([UInt8]("answer".utf8).span)
+        let second = try connect(&client, &server, step: step)
+        #expect(second.toClient == [UInt8]("answer".utf8))
+    }
+
+    @Test func `the end that a peer announces is seen`() throws {
+        var client = try TLSSession(client: client(), serverName: "localhost")
+        var server = try TLSSession(server: server())
+        _ = try connect(&client, &server)
+        client.close()
+        var flight: [UInt8] = []
+        client.takeCiphertext(into: &flight)
+        try server.receive(flight.span)
+        var plaintext: [UInt8] = []
+        let end = try server.read(into: &plaintext)
+        #expect(end == .closed)
+    }
+
+    @Test(arguments: [("other.example", true), ("localhost", false)])
+    func `a certificate that does not prove the name is refused`(
+        _ name: String, _ isTrusted: Bool
+    ) throws {
+        var client = try TLSSession(client: client(trusting: isTrusted), serverName: name)
+        var server = try TLSSession(server: server())
+        do {
+            _ = try connect(&client, &server)
+            Issue.record("the certificate was taken")
+        } catch let failure as TLSFailure {
+            #expect(failure.reason.contains("verify failed"))
+        }
+    }
+
+    @Test func `without verification any certificate will do`() throws {
+        var client = try TLSSession(
+            client: client(trusting: false, isVerified: false), serverName: "other.example")
+        var server = try TLSSession(server: server())
+        _ = try connect(&client, &server)
+        let isEstablished = client.isEstablished
+        #expect(isEstablished)
+    }
+
+    @Test func `bytes that are no TLS are a failure, not a trap`() throws {
+        for garbage in [
+            [UInt8]("GET / HTTP/1.1\r\n\r\n".utf8), [UInt8](repeating: 0xff, count: 500),
+        ] {
+            var server = try TLSSession(server: server())
+            do {
+                try server.receive(garbage.span)
+                Issue.record("garbage was taken")
+            } catch {
+                #expect(!error.reason.isEmpty)
+            }
+        }
+    }
+
+    @Test func `a key that does not belong to the certificate is refused`() throws {
+        #expect(throws: TLSFailure.self) {
+            try TLSContext.server(
+                certificateChainPEM: pem("localhost.crt"), privateKeyPEM: [UInt8]("no key".utf8))
+        }
+        #expect(throws: TLSFailure.self) {
+            try TLSContext.client(certificateAuthorityPEM: [1, 2, 3], isVerified: true)
+        }
+    }
+}
