@@ -98,8 +98,10 @@ extension Worker where K: ~Copyable {
 
     // MARK: - Giving back
 
-    /// Ends a leg's use of a connection, or its wait for one. Nothing that was asked for it may come
-    /// back later: the leg's number can belong to another target by then.
+    /// Ends a leg's use of a connection, or its wait for one.
+    ///
+    /// Nothing that was asked for it may come back later: the leg's number can belong to another
+    /// target by then.
     mutating func cancel(_ assignment: Assignment) {
         guard flights.contains(assignment.flight) else { return }
         let handle = connection(of: assignment)

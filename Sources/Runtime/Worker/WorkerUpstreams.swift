@@ -116,7 +116,9 @@ extension Worker where K: ~Copyable {
     /// An answer is complete as HTTP: the connection is free before its exchange goes on.
     private mutating func answerEnded(_ handle: Handle, hasExtraBytes: Bool) {
         let leg = liveLeg(of: handle)
-        if upstreams[handle].reader.head.isKeepAlive, !hasExtraBytes {
+        // An answer that came before the whole request was sent leaves a connection that is no use.
+        let isClean = !hasExtraBytes && upstreams[handle].transport.backlog == 0
+        if upstreams[handle].reader.head.isKeepAlive, isClean {
             release(handle)
         } else {
             closeUpstream(handle)
