@@ -23,19 +23,45 @@ public struct TLSFailure: Error, Sendable, Equatable {
     }
 }
 
+/// What is spoken over TLS, by its ALPN name (RFC 7301, RFC 9113 section 3.1).
+public enum ApplicationProtocol: Sendable, Equatable, CaseIterable {
+    /// `h2`.
+    case http2
+    /// `http/1.1`.
+    case http11
+
+    var name: StaticString {
+        switch self {
+        case .http2: "h2"
+        case .http11: "http/1.1"
+        }
+    }
+
+    /// The protocol of an ALPN name; nil for one that we do not speak.
+    init?(name: Span<UInt8>) {
+        guard let known = Self.allCases.first(where: { name.equals($0.name) }) else { return nil }
+        self = known
+    }
+}
+
 /// An OpenSSL configuration, shared by all sessions of a listener or backend.
 ///
 /// `SSL_CTX` counts its references atomically and is not changed after it was made.
 @safe public final class TLSContext: @unchecked Sendable {
     let pointer: OpaquePointer
     let isVerified: Bool
+    /// What we speak, dearest first.
+    let protocols: [ApplicationProtocol]
 
-    private init(_ method: OpaquePointer?, isVerified: Bool) throws(TLSFailure) {
+    private init(
+        _ method: OpaquePointer?, isVerified: Bool, protocols: [ApplicationProtocol]
+    ) throws(TLSFailure) {
         guard let context = unsafe SSL_CTX_new(method) else {
             throw TLSFailure.fromQueue("no TLS context")
         }
         unsafe pointer = context
         self.isVerified = isVerified
+        self.protocols = protocols
         _ = unsafe openssl_set_min_proto_version(pointer, TLS1_2_VERSION)
         _ = unsafe SSL_CTX_set_options(
             pointer,
@@ -52,26 +78,31 @@ public struct TLSFailure: Error, Sendable, Equatable {
 
     deinit { unsafe SSL_CTX_free(pointer) }
 
-    /// A server's side: TLS 1.2 and later.
+    /// A server's side: TLS 1.2 and later. Of `protocols` the first that a client offers is spoken.
     /// - Throws: what is wrong with the certificate chain or the key, or that they do not belong
     ///   together.
     public static func server(
-        certificateChainPEM: [UInt8], privateKeyPEM: [UInt8]
+        certificateChainPEM: [UInt8], privateKeyPEM: [UInt8],
+        protocols: [ApplicationProtocol] = [.http11]
     ) throws(TLSFailure) -> TLSContext {
-        let context = try unsafe TLSContext(TLS_server_method(), isVerified: false)
+        let context = try unsafe TLSContext(
+            TLS_server_method(), isVerified: false, protocols: protocols)
         try context.use(certificateChainPEM)
         try context.use(privateKey: privateKeyPEM)
-        unsafe SSL_CTX_set_alpn_select_cb(context.pointer, selectProtocol, nil)
+        unsafe SSL_CTX_set_alpn_select_cb(
+            context.pointer, selectProtocol, Unmanaged.passUnretained(context).toOpaque())
         return context
     }
 
     /// A client's side. The authorities given replace the system's; `isVerified` says whether the
-    /// server must prove who it is.
+    /// server must prove who it is; it is offered `protocols`.
     /// - Throws: what is wrong with the authorities.
     public static func client(
-        certificateAuthorityPEM: [UInt8]?, isVerified: Bool
+        certificateAuthorityPEM: [UInt8]?, isVerified: Bool,
+        protocols: [ApplicationProtocol] = [.http11]
     ) throws(TLSFailure) -> TLSContext {
-        let context = try unsafe TLSContext(TLS_client_method(), isVerified: isVerified)
+        let context = try unsafe TLSContext(
+            TLS_client_method(), isVerified: isVerified, protocols: protocols)
         unsafe SSL_CTX_set_verify(
             context.pointer, isVerified ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
         if let authorities = certificateAuthorityPEM {
@@ -120,25 +151,29 @@ public struct TLSFailure: Error, Sendable, Equatable {
     }
 }
 
-/// Chooses `http/1.1` from what a client offers (RFC 7301); other offers are left without an
-/// answer.
+/// Chooses the first of our protocols that a client offers (RFC 7301 section 3.2); an offer
+/// without any of them is left without an answer. sessions keep the context alive.
 private func selectProtocol(
     _ ssl: OpaquePointer?, _ selected: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
     _ selectedLength: UnsafeMutablePointer<UInt8>?, _ offered: UnsafePointer<UInt8>?,
     _ offeredLength: UInt32, _ context: UnsafeMutableRawPointer?
 ) -> Int32 {
+    guard let context = unsafe context else { return SSL_TLSEXT_ERR_NOACK }
+    let protocols = unsafe Unmanaged<TLSContext>.fromOpaque(context).takeUnretainedValue().protocols
     let offers = unsafe UnsafeBufferPointer(start: offered, count: Int(offeredLength))
-    var at = 0
-    while at < offers.count {
-        let length = Int(unsafe offers[at])
-        guard at + 1 + length <= offers.count else { break }
-        let name = unsafe UnsafeBufferPointer(rebasing: offers[at + 1..<at + 1 + length])
-        if unsafe Array(name) == [UInt8]("http/1.1") {
-            unsafe selected?.pointee = name.baseAddress
-            unsafe selectedLength?.pointee = UInt8(length)
-            return SSL_TLSEXT_ERR_OK
+    for spoken in protocols {
+        var at = 0
+        while at < offers.count {
+            let end = at + 1 + Int(unsafe offers[at])
+            guard end <= offers.count else { break }
+            let name = unsafe UnsafeBufferPointer(rebasing: offers[at + 1..<end])
+            if unsafe ApplicationProtocol(name: name.span) == spoken {
+                unsafe selected?.pointee = name.baseAddress
+                unsafe selectedLength?.pointee = UInt8(name.count)
+                return SSL_TLSEXT_ERR_OK
+            }
+            at = end
         }
-        at += 1 + length
     }
     return SSL_TLSEXT_ERR_NOACK
 }

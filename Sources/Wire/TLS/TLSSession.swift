@@ -13,6 +13,8 @@ public enum TLSRead: Sendable, Equatable {
 
 /// One TLS connection as a machine between two memory buffers: no descriptor, no I/O.
 @safe public struct TLSSession: ~Copyable {
+    /// Kept alive: OpenSSL asks it which protocol to speak.
+    private let context: TLSContext
     private let ssl: OpaquePointer
     private let incoming: OpaquePointer
     private let outgoing: OpaquePointer
@@ -39,8 +41,11 @@ public enum TLSRead: Sendable, Equatable {
             _ = unsafe openssl_set_server_name(ssl, serverName)
             _ = unsafe SSL_set1_host(ssl, serverName)
         }
-        var offer: [UInt8] = [8]
-        offer.append("http/1.1")
+        var offer: [UInt8] = []
+        for spoken in context.protocols {
+            offer.append(UInt8(spoken.name.utf8CodeUnitCount))
+            offer.append(spoken.name)
+        }
         _ = unsafe SSL_set_alpn_protos(ssl, offer, UInt32(offer.count))
         // The first flight is there to be taken at once.
         _ = unsafe SSL_do_handshake(ssl)
@@ -59,6 +64,7 @@ public enum TLSRead: Sendable, Equatable {
         _ = unsafe openssl_bio_set_end_of_file(incoming, -1)
         _ = unsafe openssl_bio_set_end_of_file(outgoing, -1)
         unsafe SSL_set_bio(ssl, incoming, outgoing)
+        self.context = context
         unsafe self.ssl = ssl
         unsafe self.incoming = incoming
         unsafe self.outgoing = outgoing
@@ -68,6 +74,15 @@ public enum TLSRead: Sendable, Equatable {
 
     /// Whether the handshake is done.
     public var isEstablished: Bool { unsafe SSL_is_init_finished(ssl) == 1 }
+
+    /// What both sides have agreed to speak; nil before the handshake is done, or without ALPN.
+    public var applicationProtocol: ApplicationProtocol? {
+        var name: UnsafePointer<UInt8>?
+        var length: UInt32 = 0
+        unsafe SSL_get0_alpn_selected(ssl, &name, &length)
+        let bytes = unsafe UnsafeBufferPointer(start: name, count: Int(length))
+        return unsafe ApplicationProtocol(name: bytes.span)
+    }
 
     /// Takes bytes from the socket and goes on with the handshake.
     /// - Throws: why the handshake failed; an alert is ready to be sent.

@@ -64,6 +64,30 @@ import Wire
         #expect(second.toClient == [UInt8]("answer".utf8))
     }
 
+    @Test(arguments: [
+        (
+            [ApplicationProtocol.http2, .http11], [ApplicationProtocol.http2, .http11],
+            ApplicationProtocol.http2
+        ),
+        ([.http2, .http11], [.http11], .http11), ([.http2, .http11], [.http11, .http2], .http2),
+        ([.http11], [.http2, .http11], .http11), ([.http2], [.http11], nil),
+    ])
+    func `the server's first protocol that the client offers is spoken`(
+        _ spoken: [ApplicationProtocol], _ offered: [ApplicationProtocol],
+        _ agreed: ApplicationProtocol?
+    ) throws {
+        let listener = try TLSContext.server(
+            certificateChainPEM: pem("localhost.crt"), privateKeyPEM: pem("localhost.key"),
+            protocols: spoken)
+        let dialler = try TLSContext.client(
+            certificateAuthorityPEM: pem("localhost.crt"), isVerified: true, protocols: offered)
+        var client = try TLSSession(client: dialler, serverName: "localhost")
+        var server = try TLSSession(server: listener)
+        _ = try connect(&client, &server)
+        #expect(client.applicationProtocol == agreed)
+        #expect(server.applicationProtocol == agreed)
+    }
+
     @Test func `the end that a peer announces is seen`() throws {
         var client = try TLSSession(client: client(), serverName: "localhost")
         var server = try TLSSession(server: server())
