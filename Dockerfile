@@ -1,7 +1,7 @@
 # Build: Swift 6.3 on Debian 12.
 FROM swift:6.3-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends \
-    libssl-dev zlib1g-dev libsqlite3-dev libyaml-dev pkg-config && rm -rf /var/lib/apt/lists/*
+    libssl-dev libnghttp2-dev zlib1g-dev libsqlite3-dev libyaml-dev pkg-config && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
 RUN swift build -c release --static-swift-stdlib && strip -o /sluice .build/release/sluice
@@ -9,7 +9,7 @@ RUN swift build -c release --static-swift-stdlib && strip -o /sluice .build/rele
 # Run: one binary, its C libraries, no root.
 FROM debian:bookworm-slim
 # runtime-packages: scripts/bare-root-test.sh reads the next line.
-RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 libsqlite3-0 libyaml-0-2 zlib1g libstdc++6 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 libnghttp2-14 libsqlite3-0 libyaml-0-2 zlib1g libstdc++6 && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --home-dir /var/lib/sluice --create-home sluice
 COPY --from=build /sluice /usr/local/bin/sluice
 USER sluice

@@ -32,6 +32,8 @@ let package = Package(
         .target(name: "CSys"),
         .target(name: "CPrices", exclude: ["prices.json"]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
@@ -40,7 +42,7 @@ let package = Package(
         // Floors 1 to 5: imports go down only.
         .target(name: "Primitives", dependencies: ["CSys"], swiftSettings: settings),
         .target(
-            name: "Wire", dependencies: ["Primitives", "CSys", "COpenSSL", "CZlib"],
+            name: "Wire", dependencies: ["Primitives", "CSys", "COpenSSL", "CNghttp2", "CZlib"],
             swiftSettings: settings),
         .target(
             name: "Translation", dependencies: ["Wire", "Primitives"], swiftSettings: settings),

@@ -38,6 +38,48 @@ public enum Limits {
     /// The longest `x-request-id` that we take over from a client.
     public static let requestIDBytes = 128
 
+    // MARK: HTTP/2
+
+    /// Streams that a client may have open at once: agents open hundreds.
+    public static let http2ConcurrentStreams = 1_000
+    /// What a peer may send on one stream ahead of us: a prompt in one flight, or 25 ms of 40 MB/s.
+    public static let http2StreamWindowBytes = 1 << 20
+    /// And on all streams of a connection together.
+    public static let http2ConnectionWindowBytes = 16 << 20
+    /// Bytes of an answer that wait for the window of their stream before its backend is stopped:
+    /// a thousand slow streams then hold 64 MB.
+    public static let http2StreamBacklogBytes = 64 << 10
+    /// Frames put together for one write; the rest waits in its streams.
+    public static let http2OutputBytes = 256 << 10
+    /// CONTINUATION frames of one header block: four hold the longest list we take
+    /// (CVE-2024-28182, CVE-2024-27316).
+    public static let http2Continuations = 8
+    /// Settings in one frame: there are nine (CVE-2020-11080).
+    public static let http2SettingsEntries = 32
+    /// Answers to PING and SETTINGS that wait for a peer that does not read (CVE-2019-9512).
+    public static let http2OutboundAcknowledgements = 1_000
+    /// Frames without content that a peer may send at once, see `FrameBudget`.
+    public static let http2IdleFrames = 10_000
+    /// And steadily.
+    public static let http2IdleFramesPerSecond = 100
+    /// Clients acknowledge a frame of data with two windows; some do so bit by bit.
+    public static let http2IdleFramesPerDataFrame = 10
+    /// A request may come with priorities and windows of its own.
+    public static let http2IdleFramesPerStream = 20
+    /// Streams broken off at once: an agent that is stopped cancels all it had, twice over.
+    public static let http2Resets = 2_000
+    /// And steadily: people press "stop", programs hedge.
+    public static let http2ResetsPerSecond = 100
+    /// A backend that is silent this long while it owes answers is asked for a sign of life.
+    public static let http2PingMilliseconds = 30_000
+    /// And gets this long to give it.
+    public static let http2PingAnswerMilliseconds = 15_000
+    /// Between the announcement that a connection will end and its last call: a round trip of the
+    /// slowest client.
+    public static let http2FarewellMilliseconds = 1_000
+    /// Streams of one connection that a backend is assumed to take before it has said how many.
+    public static let http2AssumedStreams = 100
+
     // MARK: Backends
 
     /// The longest whole answer: 2,048 embeddings of 3,072 dimensions as text are about 80 MB.

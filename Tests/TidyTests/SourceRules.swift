@@ -10,7 +10,8 @@ enum SourceRules {
     /// Which floors may import which C module.
     static let modules: [String: [String]] = [
         "CSys": ["Primitives", "Wire", "Runtime", "Simulator"], "COpenSSL": ["Wire", "Runtime"],
-        "CZlib": ["Wire"], "CSQLite": ["Runtime"], "CYaml": ["Gateway"], "CPrices": ["Gateway"],
+        "CNghttp2": ["Wire"], "CZlib": ["Wire"], "CSQLite": ["Runtime"], "CYaml": ["Gateway"],
+        "CPrices": ["Gateway"],
         "Glibc": ["Primitives", "Runtime", "Simulator", "sluice"],
         "ArgumentParser": ["sluice"], "Logging": ["sluice"],
         "Synchronization": ["Gateway", "Runtime", "Simulator"],

@@ -99,6 +99,20 @@ public struct HeaderFields: Sendable {
         index(of: name).map { value(at: $0).array }
     }
 
+    /// Calls `body` with the memory that holds all names and values.
+    func withUnsafeBytes<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+        unsafe storage.withUnsafeBufferPointer { unsafe body($0) }
+    }
+
+    /// Where the name and the value of field `index` stand in that memory.
+    func place(at index: Int) -> (name: Range<Int>, value: Range<Int>) {
+        let field = fields[index]
+        return (
+            Int(field.nameStart)..<Int(field.valueStart),
+            Int(field.valueStart)..<Int(field.valueEnd)
+        )
+    }
+
     private mutating func begin(_ name: StaticString) -> Int {
         let start = storage.count
         storage.append(name)

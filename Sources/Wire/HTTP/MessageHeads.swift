@@ -1,3 +1,5 @@
+import Primitives
+
 /// The version a message was written in.
 public enum HTTPVersion: Sendable, Equatable {
     /// HTTP/1.0: no chunked bodies, closes by default.
@@ -26,6 +28,24 @@ public enum HTTPMethod: Sendable, Equatable {
     case get, head, post, put, delete, options, patch, connect, trace
     /// Any other token.
     case other
+}
+
+extension HTTPMethod {
+    /// The method of a token; methods are case-sensitive (RFC 9110 section 9.1).
+    init(token: Span<UInt8>) {
+        switch token.count {
+        case 3 where token.equals("GET"): self = .get
+        case 3 where token.equals("PUT"): self = .put
+        case 4 where token.equals("POST"): self = .post
+        case 4 where token.equals("HEAD"): self = .head
+        case 5 where token.equals("PATCH"): self = .patch
+        case 5 where token.equals("TRACE"): self = .trace
+        case 6 where token.equals("DELETE"): self = .delete
+        case 7 where token.equals("OPTIONS"): self = .options
+        case 7 where token.equals("CONNECT"): self = .connect
+        default: self = .other
+        }
+    }
 }
 
 /// The head of a request, valid until the next one is read.

@@ -34,7 +34,7 @@ struct RequestHeadParser {
         guard at > line.lowerBound, at < line.upperBound, bytes[at] == 0x20 else {
             throw Self.badLine
         }
-        head.method = Self.method(bytes.extracting(line.lowerBound..<at))
+        head.method = HTTPMethod(token: bytes.extracting(line.lowerBound..<at))
         let targetStart = at + 1
         at = targetStart
         while at < line.upperBound, ByteClass.isTarget(bytes[at]) { at += 1 }
@@ -56,21 +56,6 @@ struct RequestHeadParser {
         // RFC 9110 section 2.5: a higher minor version is read as the one we know.
         if text[5] == UInt8(ascii: "1") { return .http11 }
         throw HTTPFailure(status: 505, reason: "This version of HTTP is not supported.")
-    }
-
-    private static func method(_ token: Span<UInt8>) -> HTTPMethod {
-        switch token.count {
-        case 3 where token.equals("GET"): .get
-        case 3 where token.equals("PUT"): .put
-        case 4 where token.equals("POST"): .post
-        case 4 where token.equals("HEAD"): .head
-        case 5 where token.equals("PATCH"): .patch
-        case 5 where token.equals("TRACE"): .trace
-        case 6 where token.equals("DELETE"): .delete
-        case 7 where token.equals("OPTIONS"): .options
-        case 7 where token.equals("CONNECT"): .connect
-        default: .other
-        }
     }
 
     private func expectsContinue(_ head: borrowing RequestHead) throws(HTTPFailure) -> Bool {

@@ -1,0 +1,46 @@
+import CNghttp2
+import Primitives
+
+/// The fields of one head as nghttp2 wants them: names and values stay where they are.
+struct FieldBlock {
+    /// Pseudo-header fields, which come first (RFC 9113 section 8.3), and the body's length.
+    var lead = HeaderFields()
+    private let fields: HeaderFields
+
+    init(_ fields: HeaderFields) { self.fields = fields }
+
+    /// Calls `body` with all fields and their number; they are valid until it returns.
+    func withFields<Result>(
+        _ body: (UnsafePointer<nghttp2_nv>?, Int) -> Result
+    ) -> Result {
+        unsafe lead.withUnsafeBytes { leadBytes in
+            unsafe fields.withUnsafeBytes { bytes in
+                var list: [nghttp2_nv] = unsafe []
+                unsafe list.reserveCapacity(lead.count + fields.count)
+                unsafe Self.append(lead, in: leadBytes, to: &list)
+                unsafe Self.append(fields, in: bytes, to: &list)
+                return unsafe list.withUnsafeBufferPointer { list in
+                    unsafe body(list.baseAddress, list.count)
+                }
+            }
+        }
+    }
+
+    private static func append(
+        _ fields: borrowing HeaderFields, in bytes: UnsafeBufferPointer<UInt8>,
+        to list: inout [nghttp2_nv]
+    ) {
+        for index in 0..<fields.count {
+            let place = fields.place(at: index)
+            let base = unsafe UnsafeMutablePointer(mutating: bytes.baseAddress)
+            unsafe list.append(
+                nghttp2_nv(
+                    name: base.map { unsafe $0 + place.name.lowerBound },
+                    value: base.map { unsafe $0 + place.value.lowerBound },
+                    namelen: place.name.count, valuelen: place.value.count, flags: noCopy))
+        }
+    }
+}
+
+private let noCopy =
+    UInt8(NGHTTP2_NV_FLAG_NO_COPY_NAME.rawValue) | UInt8(NGHTTP2_NV_FLAG_NO_COPY_VALUE.rawValue)
