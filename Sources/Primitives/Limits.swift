@@ -74,6 +74,9 @@ public enum Limits {
     public static let http2PingMilliseconds = 30_000
     /// And gets this long to give it.
     public static let http2PingAnswerMilliseconds = 15_000
+    /// How often a session is looked after for streams that nobody reads and clients that have
+    /// fallen silent.
+    public static let http2LookMilliseconds = 10_000
     /// Between the announcement that a connection will end and its last call: a round trip of the
     /// slowest client.
     public static let http2FarewellMilliseconds = 1_000

@@ -1,7 +1,8 @@
 import Primitives
 import Wire
 
-/// One connection from a client, or to the admin listener: requests one after another.
+/// One connection from a client, or to the admin listener: requests one after another, or
+/// many at once.
 struct ClientConnection: ~Copyable {
     /// What is known of the request being served and its answer.
     struct Serving {
@@ -21,6 +22,8 @@ struct ClientConnection: ~Copyable {
     }
 
     enum State {
+        /// Nothing has come yet that tells which version of HTTP is spoken.
+        case greeting
         /// Between requests, or in the middle of a head.
         case idle
         case serving(Serving)
@@ -29,17 +32,17 @@ struct ClientConnection: ~Copyable {
         /// Everything is sent; what still comes is thrown away, so that a reset does not overtake
         /// the answer (RFC 9112 section 9.6).
         case lingering
+        /// HTTP/2: a session with many streams, each with a request of its own.
+        case multiplexed(Handle)
     }
 
     var transport: Transport
     var reader: HTTP1RequestReader
-    var state: State = .idle
+    var state: State = .greeting
     /// The beginning of a head, or requests sent ahead.
     var carried: [UInt8] = []
     /// When the connection is closed unless something happens; its meaning follows from the state.
     var deadline: Instant
     /// The client has sent the end of its bytes.
     var hasEnded = false
-    /// Reading is paused on the backend's side because this client is slow.
-    var isSlow = false
 }

@@ -40,6 +40,11 @@ struct Transport: ~Copyable {
     /// Whether the handshake is done, or there is none.
     var isEstablished: Bool { mutating get { tls?.isEstablished ?? true } }
 
+    /// What both sides have agreed to speak; nil without TLS or without an agreement.
+    var applicationProtocol: ApplicationProtocol? {
+        mutating get { tls?.applicationProtocol ?? nil }
+    }
+
     /// Sends bytes now as far as possible and keeps the rest. False: the connection is broken.
     mutating func send(_ bytes: Span<UInt8>, _ kernel: inout some Kernel & ~Copyable) -> Bool {
         guard tls == nil else {

@@ -56,7 +56,8 @@ public struct PlanBuilder: Sendable {
         guard let tls = listener.tls else { return nil }
         do throws(TLSFailure) {
             return try TLSContext.server(
-                certificateChainPEM: read(tls.certificate), privateKeyPEM: read(tls.key))
+                certificateChainPEM: read(tls.certificate), privateKeyPEM: read(tls.key),
+                protocols: [.http2, .http11])
         } catch {
             throw PlanFailure(message: "\(tls.certificate): \(error.reason)")
         }

@@ -36,6 +36,9 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var clients: Slab<ClientConnection>
     var upstreams: Slab<UpstreamConnection>
     var flights: Slab<Flight>
+    var sessions: Slab<MultiplexedSession>
+    /// Sessions that may have something to send at the end of this turn.
+    var dirtySessions: [Handle] = []
     var wheel: TimerWheel
     var context: ExchangeContext
     /// What the exchange that was called last has ordered, until it is carried out.
@@ -57,29 +60,6 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var logBuffer: [UInt8] = []
     private var ready: [Readiness] = []
     private var due: [Int] = []
-
-    /// An exchange and the connections it uses.
-    struct Flight: ~Copyable {
-        var exchange: Exchange
-        let client: Handle
-        /// The pools of the plan that the exchange began with.
-        let pools: [Handle]
-        var armedFor: Instant?
-        private(set) var legs: [(leg: Int, connection: Handle)] = []
-
-        init(exchange: consuming Exchange, client: Handle, pools: [Handle]) {
-            self.exchange = exchange
-            self.client = client
-            self.pools = pools
-        }
-
-        mutating func remember(_ leg: Int, _ connection: Handle) {
-            forget(leg)
-            legs.append((leg, connection))
-        }
-
-        mutating func forget(_ leg: Int) { legs.removeAll { $0.leg == leg } }
-    }
 
     /// A worker over an open kernel and listeners.
     public init(
@@ -104,6 +84,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         clients = Slab()
         upstreams = Slab()
         flights = Slab()
+        sessions = Slab()
         adopt(plan)
         for index in listeners.indices {
             self.kernel.watch(
@@ -134,6 +115,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         swap(&ready, &self.ready)
         for mail in kernel.takeMail() { open(mail) }
         fireTimers()
+        flushSessions()
         if !logBuffer.isEmpty {
             kernel.log(logBuffer)
             logBuffer.removeAll(keepingCapacity: true)
@@ -221,8 +203,10 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         }
         listeners = []
         for handle in clients.handles {
-            if case .idle = clients[handle].state, clients[handle].carried.isEmpty {
-                closeClient(handle)
+            switch clients[handle].state {
+            case .greeting, .idle: if clients[handle].carried.isEmpty { closeClient(handle) }
+            case .multiplexed(let session): sayGoodbye(handle, session)
+            case .serving, .closing, .lingering: break
             }
         }
     }

@@ -32,10 +32,37 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func clientSent(_ handle: Handle, _ bytes: Span<UInt8>) {
-        if case .lingering = clients[handle].state { return }
-        guard !clients[handle].carried.isEmpty else { return serve(handle, bytes) }
-        clients[handle].carried.append(span: bytes)
-        serveCarried(handle)
+        switch clients[handle].state {
+        case .lingering: return
+        case .greeting: greet(handle, bytes)
+        case .multiplexed(let session): serveStreams(handle, session, bytes)
+        case .idle, .serving, .closing:
+            guard !clients[handle].carried.isEmpty else { return serve(handle, bytes) }
+            clients[handle].carried.append(span: bytes)
+            serveCarried(handle)
+        }
+    }
+
+    /// The first bytes decide which version is spoken: with TLS both sides have agreed, without it
+    /// an HTTP/2 client begins with a preface (RFC 9113 sections 3.2 and 3.3).
+    private mutating func greet(_ handle: Handle, _ bytes: Span<UInt8>) {
+        var greeting: [UInt8] = []
+        swap(&greeting, &clients[handle].carried)
+        greeting.append(span: bytes)
+        let choice =
+            if clients[handle].transport.tls != nil {
+                clients[handle].transport.applicationProtocol == .http2
+                    ? HTTP2Preface.Match.whole : .none
+            } else { HTTP2Preface.match(greeting.span) }
+        switch choice {
+        case .partial: swap(&greeting, &clients[handle].carried)
+        case .whole:
+            let session = beginSession(handle)
+            serveStreams(handle, session, greeting.span)
+        case .none:
+            clients[handle].state = .idle
+            serve(handle, greeting.span)
+        }
     }
 
     /// Serves what a client has sent ahead, or the head that has become complete.
@@ -51,7 +78,7 @@ extension Worker where K: ~Copyable {
         var position = 0
         reading: while clients.contains(handle) {
             switch clients[handle].state {
-            case .closing, .lingering: return
+            case .greeting, .closing, .lingering, .multiplexed: return
             case .serving(let serving) where serving.isRead: break reading
             case .idle, .serving: break
             }
@@ -88,10 +115,8 @@ extension Worker where K: ~Copyable {
             return answerAdmin(handle, head, respond)
         }
         setClientDeadline(handle, Limits.requestBodyIdleMilliseconds)
-        let exchange = Exchange(head: head, plan: plan, context: &context, orders: &orders)
-        let wantsBody = exchange.bodyPlan == .read
-        let flight = flights.insert(
-            Flight(exchange: exchange, client: handle, pools: poolOfBackend))
+        let flight = openFlight(head, client: handle, stream: nil)
+        let wantsBody = flights[flight].exchange.bodyPlan == .read
         serving.flight = flight
         clients[handle].state = .serving(serving)
         if wantsBody, head.expectsContinue {
@@ -100,6 +125,14 @@ extension Worker where K: ~Copyable {
             guard sendToClient(handle, line.span) else { return }
         }
         carryOut(flight)
+    }
+
+    /// An exchange for a request whose head has just arrived; its orders are still to be carried
+    /// out.
+    mutating func openFlight(_ head: RequestHead, client: Handle, stream: Handle?) -> Handle {
+        let exchange = Exchange(head: head, plan: plan, context: &context, orders: &orders)
+        return flights.insert(
+            Flight(exchange: exchange, client: client, stream: stream, pools: poolOfBackend))
     }
 
     private mutating func requestBodyArrived(_ handle: Handle, _ body: Span<UInt8>) {
@@ -133,35 +166,48 @@ extension Worker where K: ~Copyable {
             return
         }
         guard case .idle = clients[handle].state else { return closeClient(handle) }
-        let error = Exchange.error(for: failure)
-        let body = ErrorEnvelope.write(error, requestID: [])
         clients[handle].state = .serving(
             ClientConnection.Serving(
                 flight: nil, keepAlive: false, isHead: false, version: .http11))
-        var orders = ExchangeOrders()
-        var fields = HeaderFields()
-        fields.append("content-type", "application/json")
-        orders.head = ExchangeOrders.Head(
-            status: error.status, fields: fields, framing: .length(body.count))
-        orders.body.append(contentsOf: body)
-        orders.ending = .complete
+        var orders = Self.orders(for: failure)
         answerClient(handle, &orders)
+    }
+
+    /// The answer to what could not become an exchange.
+    static func orders(for failure: HTTPFailure) -> ExchangeOrders {
+        let error = Exchange.error(for: failure)
+        let body = ErrorEnvelope.write(error, requestID: [])
+        return orders(status: error.status, contentType: "application/json", body)
     }
 
     private mutating func answerAdmin(
         _ handle: Handle, _ head: RequestHead, _ respond: @Sendable (AdminRequest) -> AdminAnswer
     ) {
+        var orders = Self.orders(for: head, respond)
+        answerClient(handle, &orders)
+    }
+
+    /// The admin side's answer to a request.
+    static func orders(
+        for head: RequestHead, _ respond: @Sendable (AdminRequest) -> AdminAnswer
+    ) -> ExchangeOrders {
         let answer = respond(
             AdminRequest(
                 method: head.method, target: head.target, accept: head.fields.value(of: "accept")))
+        return orders(status: answer.status, contentType: answer.contentType, answer.body)
+    }
+
+    private static func orders(
+        status: Int, contentType: String, _ body: [UInt8]
+    ) -> ExchangeOrders {
         var orders = ExchangeOrders()
         var fields = HeaderFields()
-        fields.append("content-type", text: answer.contentType)
+        fields.append("content-type", text: contentType)
         orders.head = ExchangeOrders.Head(
-            status: answer.status, fields: fields, framing: .length(answer.body.count))
-        orders.body.append(contentsOf: answer.body)
+            status: status, fields: fields, framing: .length(body.count))
+        orders.body = body
         orders.ending = .complete
-        answerClient(handle, &orders)
+        return orders
     }
 
     // MARK: - Answers
@@ -203,7 +249,8 @@ extension Worker where K: ~Copyable {
         let isAlive = bytes.isEmpty || sendToClient(handle, bytes.span)
         swap(&bytes, &writeBuffer)
         guard isAlive else { return }
-        if isComplete { finishAnswer(handle) } else { regulate(handle) }
+        if isComplete { return finishAnswer(handle) }
+        if let flight = serving.flight { regulate(flight) }
     }
 
     /// The answer is complete: on to the next request, or towards the end.
@@ -228,6 +275,11 @@ extension Worker where K: ~Copyable {
         guard case .serving(let serving) = clients[handle].state, !serving.isRead,
             !clients[handle].hasEnded
         else { return closeClient(handle) }
+        linger(handle)
+    }
+
+    /// What still comes is read and thrown away for a while: a reset must not overtake the answer.
+    mutating func linger(_ handle: Handle) {
         clients[handle].state = .lingering
         clients[handle].carried = []
         kernel.shutdownWriting(clients[handle].transport.descriptor)
@@ -248,13 +300,19 @@ extension Worker where K: ~Copyable {
             closeClient(handle)
             return false
         }
-        clients[handle].deadline = context.now.advanced(
-            byMilliseconds: Limits.clientStallMilliseconds)
-        if case .closing = clients[handle].state, clients[handle].transport.backlog == 0 {
+        switch clients[handle].state {
+        case .multiplexed(let session):
+            sessions[session].activeAt = context.now
+            markDirty(session)
+            return true
+        case .closing where clients[handle].transport.backlog == 0:
             closeClient(handle)
             return false
+        case .serving(let serving): if let flight = serving.flight { regulate(flight) }
+        case .greeting, .idle, .closing, .lingering: break
         }
-        regulate(handle)
+        clients[handle].deadline = context.now.advanced(
+            byMilliseconds: Limits.clientStallMilliseconds)
         return true
     }
 
@@ -287,9 +345,15 @@ extension Worker where K: ~Copyable {
         kernel.close(connection.transport.descriptor)
         wheel.cancel(TimerSlot.client(Int(handle.index)).index)
         plan.metrics.clientConnections.add(-1)
-        guard case .serving(let serving) = connection.state, let flight = serving.flight,
-            flights.contains(flight)
-        else { return }
+        switch connection.state {
+        case .serving(let serving): if let flight = serving.flight { clientLeft(flight) }
+        case .multiplexed(let session): endSession(session)
+        case .greeting, .idle, .closing, .lingering: break
+        }
+    }
+
+    mutating func clientLeft(_ flight: Handle) {
+        guard flights.contains(flight) else { return }
         flights[flight].exchange.clientLeft(context: &context, orders: &orders)
         carryOut(flight)
     }
@@ -300,20 +364,19 @@ extension Worker where K: ~Copyable {
                 TimerSlot.client(Int(handle.index)).index, at: clients[handle].deadline)
         }
         switch clients[handle].state {
-        case .idle, .closing, .lingering: return closeClient(handle)
+        case .greeting, .idle, .closing, .lingering: return closeClient(handle)
+        case .multiplexed(let session): clientSessionIsDue(handle, session)
         case .serving(let serving):
             if clients[handle].transport.backlog > 0 { return closeClient(handle) }
             guard serving.isRead || serving.hasHead else {
-                let failure = HTTPFailure(
-                    status: 408, reason: "The request's body came too slowly.")
-                return requestFailed(handle, failure)
+                return requestFailed(handle, Self.bodyTooSlow)
             }
             // The exchange keeps the clocks while it works.
             setClientDeadline(handle, Limits.clientStallMilliseconds)
         }
     }
 
-    private mutating func setClientDeadline(_ handle: Handle, _ milliseconds: Int) {
+    mutating func setClientDeadline(_ handle: Handle, _ milliseconds: Int) {
         let deadline = context.now.advanced(byMilliseconds: milliseconds)
         clients[handle].deadline = deadline
         wheel.arm(TimerSlot.client(Int(handle.index)).index, at: deadline)

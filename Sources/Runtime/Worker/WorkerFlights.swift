@@ -23,10 +23,15 @@ extension Worker where K: ~Copyable {
             kernel.fetchImages(orders.imagesToFetch, ticket: handle.word)
         }
         let client = flights[handle].client
+        let stream = flights[handle].stream
         let isFinished = flights[handle].exchange.isFinished
         for order in orders.upstream { giveBack(order, of: handle) }
         if isFinished { removeFlight(handle) } else { armFlight(handle) }
-        if clients.contains(client), owns(client, handle) { answerClient(client, &orders) }
+        if let stream {
+            answerStream(client, stream, of: handle, &orders)
+        } else if clients.contains(client), owns(client, handle) {
+            answerClient(client, &orders)
+        }
         guard !isFinished else { return serveCarried(client) }
         for case .connect(let leg, let backend, let isFresh) in orders.upstream
         where flights.contains(handle) {
@@ -47,13 +52,24 @@ extension Worker where K: ~Copyable {
 
     mutating func flightIsDue(_ handle: Handle) {
         flights[handle].armedFor = nil
-        flights[handle].exchange.timeAdvanced(context: &context, orders: &orders)
+        if let deadline = flights[handle].bodyDeadline, context.now >= deadline {
+            flights[handle].bodyDeadline = nil
+            flights[handle].exchange.requestFailed(
+                Self.bodyTooSlow, context: &context, orders: &orders)
+        } else {
+            flights[handle].exchange.timeAdvanced(context: &context, orders: &orders)
+        }
         carryOut(handle)
     }
 
-    /// Arms the timer of a flight when its exchange wants to be woken earlier than it will be.
-    private mutating func armFlight(_ handle: Handle) {
-        guard let deadline = flights[handle].exchange.nextDeadline else { return }
+    static var bodyTooSlow: HTTPFailure {
+        HTTPFailure(status: 408, reason: "The request's body came too slowly.")
+    }
+
+    /// Arms the timer of a flight when it must be woken earlier than it will be.
+    mutating func armFlight(_ handle: Handle) {
+        let clocks = [flights[handle].exchange.nextDeadline, flights[handle].bodyDeadline]
+        guard let deadline = clocks.compactMap({ $0 }).min() else { return }
         if let armed = flights[handle].armedFor, armed <= deadline { return }
         flights[handle].armedFor = deadline
         wheel.arm(TimerSlot.flight(Int(handle.index)).index, at: deadline)
@@ -71,27 +87,35 @@ extension Worker where K: ~Copyable {
     }
 
     /// Stops reading the backend of a client that does not keep up, and goes on when it does (D10).
-    mutating func regulate(_ client: Handle) {
-        let backlog = clients[client].transport.backlog
-        let wasSlow = clients[client].isSlow
-        let isSlow =
-            backlog > (wasSlow ? Limits.clientBacklogBytes / 2 : Limits.clientBacklogBytes)
+    mutating func regulate(_ handle: Handle) {
+        guard flights.contains(handle), let (backlog, limit) = backlog(of: handle) else { return }
+        let wasSlow = flights[handle].isSlow
+        let isSlow = backlog > (wasSlow ? limit / 2 : limit)
         guard isSlow != wasSlow else { return }
-        clients[client].isSlow = isSlow
-        guard case .serving(let serving) = clients[client].state, let flight = serving.flight,
-            flights.contains(flight)
-        else { return }
-        flights[flight].exchange.clientIsSlow(isSlow, context: &context)
-        for upstream in upstreams.handles {
-            guard upstreams[upstream].assignment?.flight == flight else { continue }
-            upstreams[upstream].transport.setReading(!isSlow, &kernel)
+        flights[handle].isSlow = isSlow
+        flights[handle].exchange.clientIsSlow(isSlow, context: &context)
+        for leg in flights[handle].legs where upstreams.contains(leg.connection) {
+            upstreams[leg.connection].transport.setReading(!isSlow, &kernel)
         }
-        if !isSlow { armFlight(flight) }
+        if !isSlow { armFlight(handle) }
+    }
+
+    /// What a flight's client has not taken, and how much of that is bearable; nil: it has gone.
+    private func backlog(of handle: Handle) -> (Int, limit: Int)? {
+        let client = flights[handle].client
+        guard clients.contains(client) else { return nil }
+        guard let stream = flights[handle].stream else {
+            return (clients[client].transport.backlog, Limits.clientBacklogBytes)
+        }
+        guard case .multiplexed(let session) = clients[client].state,
+            sessions[session].http2.contains(stream)
+        else { return nil }
+        return (sessions[session].http2.backlog(of: stream), Limits.http2StreamBacklogBytes)
     }
 
     /// The connection that a leg uses; nil while it waits for one.
     func connection(of assignment: Assignment) -> Handle? {
         guard flights.contains(assignment.flight) else { return nil }
-        return flights[assignment.flight].legs.first { $0.leg == assignment.leg }?.connection
+        return flights[assignment.flight].legs.first { $0.number == assignment.leg }?.connection
     }
 }

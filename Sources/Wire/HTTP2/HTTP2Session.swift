@@ -167,11 +167,19 @@ public import Primitives
         }
     }
 
-    /// Streams whose peer has taken nothing since `instant` of what waits for it.
-    public func stalled(since instant: Instant) -> [Handle] {
+    /// Streams whose peer has taken nothing for that long of what waits for it.
+    public func stalled(_ milliseconds: Int, now: Instant) -> [Handle] {
         core.streams.handles.filter { stream in
             core.streams[stream].backlog > 0
-                && core.streams[stream].progressedAt <= instant
+                && now.milliseconds(since: core.streams[stream].progressedAt) >= milliseconds
+        }
+    }
+
+    /// Whether a head has been coming for that long: nothing else passes meanwhile.
+    public func isHeadLate(_ milliseconds: Int, now: Instant) -> Bool {
+        core.streams.handles.contains { stream in
+            core.isServer && core.streams[stream].reception == .head
+                && now.milliseconds(since: core.streams[stream].progressedAt) >= milliseconds
         }
     }
 
