@@ -105,6 +105,9 @@ public enum Limits {
     public static let remoteImageBytes = 5 << 20
     /// Requests whose images are being fetched at once: each has a thread.
     public static let imageFetches = 32
+    /// How often a request is sent again that a backend has not seen: once for a stale connection,
+    /// once more for one that is being closed.
+    public static let resends = 2
     /// Calls that wait for a connection of a full pool, in each worker.
     public static let poolWaiters = 1024
     /// How long an answer that has been understood may take to end as HTTP before we close instead.

@@ -2,32 +2,44 @@ import Foundation
 import Primitives
 import TestSupport
 import Testing
+import Wire
 
 @testable import Gateway
 @testable import Runtime
 @testable import Simulator
 
 @Suite struct MainJobTests {
+    /// A request, and what is spoken on both sides.
     struct Case: Sendable, CustomStringConvertible {
         let model: String
         let stream: Bool
-        var description: String { "\(model)\(stream ? ", streamed" : "")" }
+        var client = HTTPVersion.http11
+        var backend = BackendHTTP.http1
+        var description: String {
+            "\(model)\(stream ? ", streamed" : ""), \(client) to HTTP/\(backend.rawValue)"
+        }
     }
 
-    static let cases = [
+    static let jobs = [
         Case(model: "llama", stream: false), Case(model: "llama", stream: true),
         Case(model: "claude", stream: false), Case(model: "claude", stream: true),
     ]
 
+    /// All jobs over all versions.
+    static let cases = [HTTPVersion.http11, .http2].flatMap { client in
+        [BackendHTTP.http1, .http2].flatMap { backend in
+            jobs.map { Case(model: $0.model, stream: $0.stream, client: client, backend: backend) }
+        }
+    }
+
     @Test(arguments: cases)
     func `a request is answered, metered and settled`(_ job: Case) throws {
-        var simulation = try Simulation(seed: 1)
-        let client = simulation.world.connectClient()
-        simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+        var simulation = try Simulation(seed: 1, backendHTTP: job.backend)
+        let client = simulation.connect(job.client)
+        client.ask(model: job.model, stream: job.stream)
         simulation.settle()
-        let view = ClientView(simulation.world.receive(on: client))
-        #expect(view.answers.map(\.status) == [200])
-        #expect(view.answers.first?.body.contains("[DONE]") == job.stream)
+        #expect(client.answers.map(\.status) == [200])
+        #expect(client.answers.first?.body.contains("[DONE]") == job.stream)
         let rows = simulation.rows()
         #expect(rows.count == 1)
         #expect(rows.first?.usageSource == .upstream)
@@ -39,14 +51,13 @@ import Testing
     @Test(arguments: cases)
     func `bytes that dribble and stall change nothing`(_ job: Case) throws {
         for seed in UInt64(1)...8 {
-            var simulation = try Simulation(seed: seed)
+            var simulation = try Simulation(seed: seed, backendHTTP: job.backend)
             simulation.world.faults.shortTransfers = 7
             simulation.world.faults.stallRate = 0.3
-            let client = simulation.world.connectClient()
-            simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+            let client = simulation.connect(job.client)
+            client.ask(model: job.model, stream: job.stream)
             simulation.settle(turns: 4000)
-            let view = ClientView(simulation.world.receive(on: client))
-            #expect(view.answers.map(\.status) == [200], "SEED=\(seed)")
+            #expect(client.answers.map(\.status) == [200], "SEED=\(seed)")
             #expect(simulation.rows().count == 1, "SEED=\(seed)")
         }
     }
@@ -55,19 +66,18 @@ import Testing
     func `a reset at any step leaves one row and nothing open`(_ job: Case) throws {
         var step = 1
         while true {
-            var simulation = try Simulation(seed: 5)
+            var simulation = try Simulation(seed: 5, backendHTTP: job.backend)
             simulation.world.faults.shortTransfers = 400
             simulation.world.faults.resetAtOperation = step
-            let client = simulation.world.connectClient()
-            simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+            let client = simulation.connect(job.client)
+            client.ask(model: job.model, stream: job.stream)
             simulation.settle(turns: 1000)
-            let view = ClientView(simulation.world.receive(on: client))
-            #expect(!view.isMalformed, "step \(step)")
-            #expect(view.answers.count <= 1, "step \(step)")
-            if !simulation.world.isClosed(client) {
-                #expect(view.answers.count == 1, "step \(step)")
+            #expect(!client.isMalformed, "step \(step)")
+            #expect(client.answers.count <= 1, "step \(step)")
+            if !simulation.world.isClosed(client.connection) {
+                #expect(client.answers.count == 1, "step \(step)")
             }
-            if let body = view.answers.first?.body, job.stream, body.hasPrefix("data:") {
+            if let body = client.answers.first?.body, job.stream, body.hasPrefix("data:") {
                 #expect(body.contains("[DONE]") != body.contains("\"error\""), "step \(step)")
             }
             let rows = simulation.rows()
@@ -84,17 +94,18 @@ import Testing
 
     @Test(arguments: cases)
     func `a client that leaves cancels the backend and is billed`(_ job: Case) throws {
-        var simulation = try Simulation(seed: 2)
+        var simulation = try Simulation(seed: 2, backendHTTP: job.backend)
+        let client = simulation.connect(job.client)
+        client.ask(model: job.model, stream: job.stream)
         simulation.areBackendsSilent = true
-        let client = simulation.world.connectClient()
-        simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
         simulation.settle(turns: 20)
-        simulation.world.reset(client)
+        simulation.world.reset(client.connection)
         simulation.settle(turns: 20)
         #expect(simulation.rows().map(\.status) == [499])
         let isQuiet = simulation.isQuiet
         #expect(isQuiet)
-        #expect(simulation.world.openConnections == 0)
+        // A connection that others may use outlives the stream.
+        #expect(simulation.world.openConnections == (job.backend == .http2 ? 1 : 0))
     }
 
     @Test func `a client that ends its side still gets its answer`() throws {
@@ -189,21 +200,23 @@ import Testing
         #expect(ClientView(received).answers.map(\.status) == [200])
     }
 
-    @Test func `failures of every kind end honestly, and all figures agree`() throws {
+    @Test(arguments: [HTTPVersion.http11, .http2], [BackendHTTP.http1, .http2])
+    func `failures of every kind end honestly, and all figures agree`(
+        _ version: HTTPVersion, _ backendHTTP: BackendHTTP
+    ) throws {
         for seed in UInt64(1)...40 {
             var options = SimulatorOptions()
             options.failureRate = 0.7
             options.seed = seed
-            var simulation = try Simulation(seed: seed, options: options)
+            var simulation = try Simulation(seed: seed, options: options, backendHTTP: backendHTTP)
             var rows: [LedgerRow] = []
-            for job in Self.cases {
-                let client = simulation.world.connectClient()
-                simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
+            for job in Self.jobs {
+                let client = simulation.connect(version)
+                client.ask(model: job.model, stream: job.stream)
                 simulation.settle(turns: 200)
-                let view = ClientView(simulation.world.receive(on: client))
-                #expect(view.answers.count == 1, "SEED=\(seed) \(job)")
+                #expect(client.answers.count == 1, "SEED=\(seed) \(job)")
                 rows += simulation.rows()
-                let answer = try #require(view.answers.first)
+                let answer = try #require(client.answers.first)
                 let row = try #require(rows.last)
                 if answer.status != 200 {
                     #expect(row.status == answer.status, "SEED=\(seed) \(job)")
@@ -214,7 +227,7 @@ import Testing
                     #expect((row.status == 200) == answer.body.contains("[DONE]"))
                 }
             }
-            #expect(rows.count == Self.cases.count, "SEED=\(seed)")
+            #expect(rows.count == Self.jobs.count, "SEED=\(seed)")
             #expect(Set(rows.map(\.id)).count == rows.count)
             let page = String(
                 decoding: simulation.metrics.render(openMetrics: false), as: UTF8.self)
@@ -230,7 +243,7 @@ import Testing
     @Test func `no credential crosses to the other side`() throws {
         var simulation = try Simulation(seed: 11)
         let client = simulation.world.connectClient()
-        for job in Self.cases {
+        for job in Self.jobs {
             simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
             simulation.settle(turns: 100)
         }

@@ -40,19 +40,32 @@ struct Simulation: ~Copyable {
     let metrics = Metrics(shards: 1, version: "test")
     private let backend: SimulatedBackend
     private var worker: Worker<SimulatedKernel>
-    private var backends: [Int32: RequestAccumulator] = [:]
+    /// The connections to backends, by their names in the world.
+    private(set) var backends: [Int32: any SimulatedPeer] = [:]
+    /// Clients that are served along with the backends.
+    private var clients: [SimulatedClient] = []
+    private let backendHTTP: BackendHTTP
+    /// How many streams a backend's connection takes.
+    var backendStreams = 100
     /// Requests that backends have seen.
     private(set) var backendRequests: [SimulatedRequest] = []
     /// Whether backends answer at all.
     var areBackendsSilent = false
 
-    init(seed: UInt64, options: SimulatorOptions = SimulatorOptions()) throws {
+    init(
+        seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
+        backendHTTP: BackendHTTP = .http1
+    ) throws {
+        self.backendHTTP = backendHTTP
         world = SimulatedWorld(seed: seed)
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
         ).read(Array(Self.configuration.utf8))
-        let configuration = try #require(outcome.configuration, "\(outcome.problems)")
+        var configuration = try #require(outcome.configuration, "\(outcome.problems)")
+        for index in configuration.backends.indices {
+            configuration.backends[index].http = backendHTTP
+        }
         let builder = PlanBuilder(configuration: configuration, environment: [:]) { _, _ in }
         plan = try builder.build(metrics: metrics, previous: nil)
         worker = Worker(
@@ -61,11 +74,19 @@ struct Simulation: ~Copyable {
             shard: 0, workerCount: 1, ledger: ledger)
     }
 
+    /// A client that speaks a version of HTTP.
+    mutating func connect(_ version: HTTPVersion) -> SimulatedClient {
+        let client = SimulatedClient(world, version)
+        clients.append(client)
+        return client
+    }
+
     /// Turns until nothing more happens, backends answering in between.
     mutating func settle(turns: Int = 400) {
         for _ in 0..<turns {
             worker.turn()
             serveBackends()
+            for client in clients { client.pump() }
         }
     }
 
@@ -87,35 +108,24 @@ struct Simulation: ~Copyable {
     func rows() -> [LedgerRow] { ledger.take().rows }
 
     private mutating func serveBackends() {
-        for connection in world.takeNewBackends() { backends[connection] = RequestAccumulator() }
+        for connection in world.takeNewBackends() {
+            backends[connection] =
+                backendHTTP == .http2
+                ? HTTP2Peer(now: world.now, streams: backendStreams) : HTTP1Peer()
+        }
         guard !areBackendsSilent else { return }
         for connection in backends.keys.sorted() where !world.isClosed(connection) {
-            for request in backends[connection]?.receive(world.receive(on: connection)) ?? [] {
+            guard let peer = backends[connection] else { continue }
+            var isAlive = true
+            for request in peer.receive(world.receive(on: connection), now: world.now) {
                 backendRequests.append(request)
-                play(
-                    backend.reply(to: request, now: WallTime(milliseconds: 1_767_323_046_000)),
-                    on: connection)
+                let reply = backend.reply(
+                    to: request, now: WallTime(milliseconds: 1_767_323_046_000))
+                isAlive = peer.reply(reply) && isAlive
             }
+            world.send(peer.takeOutput(now: world.now), on: connection)
+            if !isAlive { world.end(connection) }
         }
-    }
-
-    private func play(_ reply: SimulatedReply, on connection: Int32) {
-        var bytes: [UInt8] = []
-        let length = reply.writes.reduce(0) { $0 + $1.bytes.count }
-        HTTP1Writer.responseHead(
-            status: reply.status, fields: reply.fields,
-            framing: reply.isStreamed ? .chunked : .length(length), keepAlive: true,
-            version: .http11, into: &bytes)
-        for write in reply.writes {
-            if reply.isStreamed {
-                HTTP1Writer.chunk(write.bytes.span, into: &bytes)
-            } else {
-                bytes += write.bytes
-            }
-        }
-        if reply.ending == .complete, reply.isStreamed { HTTP1Writer.lastChunk(into: &bytes) }
-        world.send(bytes, on: connection)
-        if reply.ending == .reset { world.end(connection) }
     }
 }
 
@@ -191,10 +201,15 @@ struct ClientView {
 func chatRequest(
     model: String, stream: Bool, key: String = "sk-test", text: String = "Hello, world"
 ) -> [UInt8] {
-    let messages = #"[{"role":"user","content":"\#(text)"}]"#
-    let body = #"{"model":"\#(model)","stream":\#(stream),"messages":\#(messages)}"#
+    let body = chatBody(model: model, stream: stream, text: text)
     return Array(
         ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer \(key)\r\n"
-            + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
-            + body).utf8)
+            + "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n").utf8)
+        + body
+}
+
+/// The body of a chat request.
+func chatBody(model: String, stream: Bool, text: String) -> [UInt8] {
+    let messages = #"[{"role":"user","content":"\#(text)"}]"#
+    return Array(#"{"model":"\#(model)","stream":\#(stream),"messages":\#(messages)}"#.utf8)
 }

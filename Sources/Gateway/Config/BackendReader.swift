@@ -4,7 +4,7 @@ import Primitives
 struct BackendReader {
     private static let keys = [
         "kind", "region", "url", "credentials", "api_key", "headers", "timeouts", "connections",
-        "tls", "legacy", "rewrite_model",
+        "tls", "http", "legacy", "rewrite_model",
     ]
 
     let reader: ConfigurationReader
@@ -42,6 +42,10 @@ struct BackendReader {
         readTimeouts(scope, into: &backend.timeouts)
         readConnections(scope, into: &backend.connections)
         readTLS(scope, into: &backend.tls)
+        let versions = BackendHTTP.allCases.map(\.rawValue)
+        if let version = scope.choice("http", among: versions).flatMap(BackendHTTP.init) {
+            backend.http = version
+        }
         backend.isLegacyDialect = scope.bool("legacy") ?? false
         backend.rewritesModel = scope.bool("rewrite_model") ?? false
         return backend
@@ -71,9 +75,20 @@ struct BackendReader {
                 }
                 && text.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7f || $0 == 0x09 }
             if !isProper { reader.problems.add("not a header field: \"\(name)\"", at: key) }
-            return isProper ? (name, text) : nil
+            let isFraming = Self.framingFields.contains(name.lowercased())
+            if isFraming {
+                reader.problems.add("the gateway itself writes the field \"\(name)\"", at: key)
+            }
+            return isProper && !isFraming ? (name, text) : nil
         }
     }
+
+    /// What frames a message or belongs to one connection (RFC 9110 section 7.6.1): HTTP/2 forbids
+    /// most of it, and two voices must not say it.
+    private static let framingFields = [
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive",
+        "proxy-connection", "upgrade", "te", "trailer",
+    ]
 
     private func readTimeouts(_ scope: ConfigurationScope, into timeouts: inout BackendTimeouts) {
         let keys = ["connect", "first_byte", "idle", "total"]

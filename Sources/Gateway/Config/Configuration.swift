@@ -112,6 +112,8 @@ public struct BackendConfiguration: Sendable {
     public var connections = BackendConnections()
     /// TLS towards the backend.
     public var tls = ClientTLSConfiguration()
+    /// Which version of HTTP is spoken.
+    public var http = BackendHTTP.automatic
     /// Rule F4: neither `max_completion_tokens` nor the developer role is known there.
     public var isLegacyDialect = false
     /// Rule F2: write the client's model name into answers.
@@ -161,6 +163,16 @@ public enum AWSCredentialConfiguration: Sendable {
     /// A role; with a token file by web identity, else with the chain's own credentials.
     case assumeRole(
         arn: String, webIdentityTokenFile: String?, sessionName: String?, externalID: String?)
+}
+
+/// Which version of HTTP a backend is spoken to in.
+public enum BackendHTTP: String, Sendable, CaseIterable {
+    /// HTTP/2 where the backend agrees to it by ALPN, else HTTP/1.1.
+    case automatic = "auto"
+    /// HTTP/1.1 only.
+    case http1 = "1"
+    /// HTTP/2 only: by ALPN, and on cleartext by prior knowledge (RFC 9113 section 3.3).
+    case http2 = "2"
 }
 
 /// The four clocks of a backend (design D9), in milliseconds.

@@ -86,6 +86,7 @@ public enum ConfigurationRenderer {
         text("idle", "\(backend.timeouts.idleMilliseconds)ms", &writer)
         text("total", "\(backend.timeouts.totalMilliseconds)ms", &writer)
         writer.endObject()
+        text("http", backend.http.rawValue, &writer)
         writer.key("connections")
         writer.beginObject()
         number("max", backend.connections.maximum, &writer)

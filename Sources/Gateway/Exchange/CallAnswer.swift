@@ -225,6 +225,15 @@ extension CallInProgress {
         case .closed:
             let when = phase == .answering ? "in the middle of its answer" : "without an answer"
             return (upstream("closed the connection \(when)", backend), .reset)
+        case .reset(let code):
+            return (upstream("broke off its answer (HTTP/2 error \(code.number))", backend), .reset)
+        case .unresponsive:
+            var error = upstream("gives no sign of life: an HTTP/2 PING was not answered", backend)
+            error.status = 504
+            error.code = "upstream_timeout"
+            error.isWorthAnotherTarget = false
+            return (error, .timeout)
+        case .unprocessed: return (upstream("refused to take the request", backend), .reset)
         case .malformed(let detail):
             return (malformed("sent no proper HTTP: \(detail)", backend), .malformed)
         }

@@ -182,13 +182,11 @@ final class CallInProgress {
         guard let attempt, attempt.isActive(leg) else { return }
         let state = attempt.legs[leg]
         let backend = plan.backends[attempt.backend].name
-        if case .closed = failure, state.phase == .sent, state.isReused, !state.hasRetriedStale {
-            // The backend closed a kept connection just as we used it: it has not seen the request
-            // (RFC 9112 section 9.3.1), so once more on a fresh one.
-            attempt.legs[leg].hasRetriedStale = true
+        if state.wasUnseen(failure), state.resends < Limits.resends {
+            attempt.legs[leg].resends += 1
             attempt.enter(.connecting, leg: leg, at: context.now)
             orders.upstream.append(
-                .connect(leg: leg, backend: attempt.backend, isFresh: true))
+                .connect(leg: leg, backend: attempt.backend, isFresh: failure == .closed))
             return
         }
         attempt.legs[leg].phase = .done

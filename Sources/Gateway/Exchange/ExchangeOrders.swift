@@ -132,6 +132,13 @@ public enum UpstreamFailure: Error, Sendable, Equatable {
     case poolExhausted
     /// The connection broke or ended before the answer was complete.
     case closed
+    /// The backend broke off this answer only (RST_STREAM); the code says why (RFC 9113 section 7).
+    case reset(HTTP2ErrorCode)
+    /// The backend says that it has not looked at the request (RFC 9113 section 8.7): it may be
+    /// sent again.
+    case unprocessed
+    /// The backend did not answer a PING (RFC 9113 section 6.7).
+    case unresponsive
     /// The answer is not HTTP.
     case malformed(String)
 }

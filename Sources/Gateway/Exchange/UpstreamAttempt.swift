@@ -23,9 +23,20 @@ final class UpstreamAttempt {
         /// When the phase began, or the last byte came.
         var since: Instant
         var isReused = false
-        var hasRetriedStale = false
+        /// How often the request was sent again because the backend had not seen it.
+        var resends = 0
         var head = ResponseHead()
         var body: [UInt8] = []
+
+        /// Whether a failure shows that the backend has not seen the request: it said so, or closed
+        /// a kept connection just as we used it (RFC 9112 section 9.3.1).
+        func wasUnseen(_ failure: UpstreamFailure) -> Bool {
+            switch failure {
+            case .unprocessed: phase == .sent
+            case .closed: phase == .sent && isReused
+            case .connect, .tls, .poolExhausted, .reset, .unresponsive, .malformed: false
+            }
+        }
     }
 
     let target: Int

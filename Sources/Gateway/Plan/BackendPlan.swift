@@ -20,6 +20,8 @@ public struct BackendPlan: Sendable {
     public let connections: BackendConnections
     /// TLS towards it; nil for cleartext.
     public let tls: TLSContext?
+    /// Which version of HTTP it is spoken to in.
+    public let http: BackendHTTP
     /// The name to verify and send as SNI.
     public let serverName: String
     /// Rule F4.
@@ -58,6 +60,7 @@ public struct BackendPlan: Sendable {
         timeouts = configuration.timeouts
         connections = configuration.connections
         self.tls = tls
+        http = configuration.http
         serverName = configuration.tls.serverName ?? url.host
         isLegacyDialect = configuration.isLegacyDialect
         rewritesModel = configuration.rewritesModel
@@ -71,6 +74,7 @@ public struct BackendPlan: Sendable {
     /// Whether connections made for another plan's backend can serve this one.
     public func hasSameConnections(as other: BackendPlan) -> Bool {
         name == other.name && url == other.url && tls === other.tls
-            && serverName == other.serverName && connections == other.connections
+            && http == other.http && serverName == other.serverName
+            && connections == other.connections
     }
 }

@@ -14,6 +14,10 @@ struct MultiplexedSession: ~Copyable {
     var slowFlights: [Handle] = []
     /// What the session will do when its timer comes.
     var farewell = Farewell.none
+    /// On a backend's side: it has served a request before.
+    var hasServed = false
+    /// On a backend's side: when it was asked for a sign of life that has not come.
+    var pingedAt: Instant?
 
     /// How far the end of the connection is prepared (RFC 9113 section 6.8).
     enum Farewell {

@@ -21,6 +21,8 @@ struct UpstreamConnection: ~Copyable {
         case releasing
         /// In the pool.
         case idle
+        /// HTTP/2: a session whose streams serve many legs at once.
+        case multiplexed(Handle)
     }
 
     var transport: Transport
@@ -36,19 +38,43 @@ struct UpstreamConnection: ~Copyable {
         switch state {
         case .connecting(let assignment, _), .handshaking(let assignment), .busy(let assignment):
             assignment
-        case .releasing, .idle: nil
+        case .releasing, .idle, .multiplexed: nil
+        }
+    }
+
+    /// Whether it does not stand yet.
+    var isBeingMade: Bool {
+        switch state {
+        case .connecting, .handshaking: true
+        case .busy, .releasing, .idle, .multiplexed: false
         }
     }
 }
 
 /// The connections of one worker to one backend.
 struct BackendPool: ~Copyable {
+    /// What the backend speaks, as far as is known.
+    enum Dialect {
+        /// ALPN will tell.
+        case unknown
+        /// One request at a time on each connection.
+        case http1
+        /// Many streams on each connection.
+        case http2
+    }
+
     var backend: BackendPlan
+    var dialect: Dialect
     /// Idle connections; the last one used is the first one reused: it is the warmest.
     var idle: [Handle] = []
+    /// Connections that take streams.
+    var multiplexed: [Handle] = []
     /// Connections of any state.
     var open = 0
-    /// Who waits for a connection because there are as many as there may be.
+    /// Connections that do not stand yet.
+    var beingMade = 0
+    /// Who waits for a connection, because there are as many as there may be, or because one is
+    /// being made that many can use.
     var waiters: [Assignment] = []
     /// Who waits for the backend's addresses.
     var resolving: [Assignment] = []
@@ -62,8 +88,21 @@ struct BackendPool: ~Copyable {
     let maximum: Int
     let maximumIdle: Int
 
+    /// Whether another connection may be opened: where many legs can share one, one at a time.
+    var mayOpen: Bool {
+        guard open < maximum else { return false }
+        if case .http1 = dialect { return true }
+        return beingMade == 0
+    }
+
     init(backend: BackendPlan, workers: Int) {
         self.backend = backend
+        dialect =
+            switch backend.http {
+            case .http1: .http1
+            case .http2: .http2
+            case .automatic: backend.tls == nil ? .http1 : .unknown
+            }
         maximum = max(1, backend.connections.maximum / workers)
         maximumIdle = (backend.connections.maximumIdle + workers - 1) / workers
     }

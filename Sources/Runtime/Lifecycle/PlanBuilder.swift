@@ -175,9 +175,17 @@ public struct PlanBuilder: Sendable {
         do throws(TLSFailure) {
             return try TLSContext.client(
                 certificateAuthorityPEM: backend.tls.certificateAuthority.map { read($0) },
-                isVerified: backend.tls.isVerified)
+                isVerified: backend.tls.isVerified, protocols: Self.protocols(of: backend.http))
         } catch {
             throw PlanFailure(message: "backend \(backend.name): \(error.reason)")
+        }
+    }
+
+    private static func protocols(of http: BackendHTTP) -> [ApplicationProtocol] {
+        switch http {
+        case .automatic: [.http2, .http11]
+        case .http1: [.http11]
+        case .http2: [.http2]
         }
     }
 

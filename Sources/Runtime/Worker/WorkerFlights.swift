@@ -44,9 +44,7 @@ extension Worker where K: ~Copyable {
         case .connect: break
         case .cancel(let leg): cancel(Assignment(flight: flight, leg: leg))
         case .release(let leg):
-            if let connection = connection(of: Assignment(flight: flight, leg: leg)) {
-                beginReleasing(connection)
-            }
+            if let leg = self.leg(of: Assignment(flight: flight, leg: leg)) { beginReleasing(leg) }
         }
     }
 
@@ -95,9 +93,19 @@ extension Worker where K: ~Copyable {
         flights[handle].isSlow = isSlow
         flights[handle].exchange.clientIsSlow(isSlow, context: &context)
         for leg in flights[handle].legs where upstreams.contains(leg.connection) {
-            upstreams[leg.connection].transport.setReading(!isSlow, &kernel)
+            setReading(!isSlow, leg)
         }
         if !isSlow { armFlight(handle) }
+    }
+
+    private mutating func setReading(_ isReading: Bool, _ leg: Flight.Leg) {
+        if let stream = leg.stream, case .multiplexed(let session) = upstreams[leg.connection].state
+        {
+            sessions[session].http2.setReading(isReading, stream: stream)
+            markDirty(session)
+        } else {
+            upstreams[leg.connection].transport.setReading(isReading, &kernel)
+        }
     }
 
     /// What a flight's client has not taken, and how much of that is bearable; nil: it has gone.
@@ -113,9 +121,9 @@ extension Worker where K: ~Copyable {
         return (sessions[session].http2.backlog(of: stream), Limits.http2StreamBacklogBytes)
     }
 
-    /// The connection that a leg uses; nil while it waits for one.
-    func connection(of assignment: Assignment) -> Handle? {
+    /// The connection that a leg uses, and its stream there; nil while it waits for one.
+    func leg(of assignment: Assignment) -> Flight.Leg? {
         guard flights.contains(assignment.flight) else { return nil }
-        return flights[assignment.flight].legs.first { $0.number == assignment.leg }?.connection
+        return flights[assignment.flight].legs.first { $0.number == assignment.leg }
     }
 }

@@ -2,26 +2,20 @@ import Gateway
 import Primitives
 import Wire
 
-/// Which connection a leg gets: an idle one, a new one, or a place in the queue.
+/// Which connection a leg gets: one that stands, a new one, or a place in the queue.
 extension Worker where K: ~Copyable {
     mutating func connect(_ assignment: Assignment, backend: Int, isFresh: Bool) {
         let pool = flights[assignment.flight].pools[backend]
         guard pools.contains(pool) else {
             return legFailed(assignment, .connect("the backend has been removed"))
         }
-        if !isFresh, let handle = pools[pool].idle.popLast() {
-            flights[assignment.flight].remember(assignment.leg, handle)
-            upstreams[handle].state = .busy(assignment)
-            return sendRequest(handle, isReused: true)
-        }
-        guard pools[pool].open < pools[pool].maximum else {
-            guard pools[pool].waiters.count < Limits.poolWaiters else {
-                return legFailed(assignment, .poolExhausted)
-            }
-            return pools[pool].waiters.append(assignment)
-        }
+        connect(assignment, pool, isFresh: isFresh)
+    }
+
+    private mutating func connect(_ assignment: Assignment, _ pool: Handle, isFresh: Bool) {
+        if !isFresh, useStanding(pool, for: assignment) { return }
         guard context.now >= pools[pool].addressesUntil else {
-            return dial(assignment, pool, pools[pool].addresses)
+            return openOrWait(assignment, pool)
         }
         pools[pool].resolving.append(assignment)
         guard !pools[pool].isResolving else { return }
@@ -29,6 +23,19 @@ extension Worker where K: ~Copyable {
         kernel.resolve(
             host: pools[pool].backend.url.host, port: pools[pool].backend.url.port,
             ticket: pool.word)
+    }
+
+    /// Gives a leg a connection that stands. False: there is none to spare.
+    private mutating func useStanding(_ pool: Handle, for assignment: Assignment) -> Bool {
+        if let handle = connectionWithRoom(pool) {
+            sendStream(handle, assignment)
+            return true
+        }
+        guard let handle = pools[pool].idle.popLast() else { return false }
+        flights[assignment.flight].remember(assignment.leg, handle)
+        upstreams[handle].state = .busy(assignment)
+        sendRequest(handle, isReused: true)
+        return true
     }
 
     mutating func backendResolved(_ pool: Handle, _ addresses: ResolvedAddresses) {
@@ -42,11 +49,19 @@ extension Worker where K: ~Copyable {
             pools[pool].addressesUntil = context.now.advanced(
                 byMilliseconds: Limits.addressLifetimeMilliseconds)
             for assignment in waiting where flights.contains(assignment.flight) {
-                dial(assignment, pool, found)
+                openOrWait(assignment, pool)
             }
         case .failed(let reason):
             for assignment in waiting { legFailed(assignment, .connect(reason)) }
         }
+    }
+
+    private mutating func openOrWait(_ assignment: Assignment, _ pool: Handle) {
+        if pools[pool].mayOpen { return dial(assignment, pool, pools[pool].addresses) }
+        guard pools[pool].waiters.count < Limits.poolWaiters else {
+            return legFailed(assignment, .poolExhausted)
+        }
+        pools[pool].waiters.append(assignment)
     }
 
     /// Starts a connection to the first address that accepts a start.
@@ -88,12 +103,30 @@ extension Worker where K: ~Copyable {
             descriptor: descriptor, token: token, tls: session.take(), interest: .write)
         kernel.watch(descriptor, token: token, for: .write)
         pools[pool].open += 1
+        pools[pool].beingMade += 1
         flights[assignment.flight].remember(assignment.leg, handle)
         plan.metrics.upstreamConnections.add(1)
         guard !remaining.isEmpty else { return }
         // The last address has the whole connect timeout, which the exchange keeps.
         let budget = pools[pool].backend.timeouts.connectMilliseconds / (remaining.count + 1)
         setUpstreamDeadline(handle, max(budget, Limits.addressAttemptMilliseconds))
+    }
+
+    /// A connection stands, and both sides know what they speak.
+    mutating func connectionStands(_ handle: Handle, _ dialect: BackendPool.Dialect) {
+        guard let assignment = upstreams[handle].assignment else { return }
+        let pool = upstreams[handle].pool
+        pools[pool].beingMade -= 1
+        pools[pool].dialect = dialect
+        upstreams[handle].deadline = nil
+        if case .http2 = dialect {
+            beginBackendSession(handle)
+            if flights.contains(assignment.flight) { sendStream(handle, assignment) }
+        } else {
+            upstreams[handle].state = .busy(assignment)
+            sendRequest(handle, isReused: false)
+        }
+        serveWaiters(pool)
     }
 
     // MARK: - Giving back
@@ -104,23 +137,28 @@ extension Worker where K: ~Copyable {
     /// target by then.
     mutating func cancel(_ assignment: Assignment) {
         guard flights.contains(assignment.flight) else { return }
-        let handle = connection(of: assignment)
+        let leg = leg(of: assignment)
         flights[assignment.flight].forget(assignment.leg)
         for pool in flights[assignment.flight].pools where pools.contains(pool) {
             pools[pool].waiters.removeAll { $0 == assignment }
             pools[pool].resolving.removeAll { $0 == assignment }
         }
-        guard let handle, upstreams.contains(handle), upstreams[handle].assignment == assignment
-        else { return }
-        closeUpstream(handle)
+        guard let leg, upstreams.contains(leg.connection) else { return }
+        if let stream = leg.stream {
+            cancelStream(leg.connection, stream)
+        } else if upstreams[leg.connection].assignment == assignment {
+            closeUpstream(leg.connection)
+        }
     }
 
     /// The answer is understood; the message's end is still to come.
-    mutating func beginReleasing(_ handle: Handle) {
-        guard upstreams.contains(handle), case .busy = upstreams[handle].state else { return }
-        upstreams[handle].state = .releasing
-        upstreams[handle].transport.setReading(true, &kernel)
-        setUpstreamDeadline(handle, Limits.releaseMilliseconds)
+    mutating func beginReleasing(_ leg: Flight.Leg) {
+        guard upstreams.contains(leg.connection) else { return }
+        if let stream = leg.stream { return releaseStream(leg.connection, stream) }
+        guard case .busy = upstreams[leg.connection].state else { return }
+        upstreams[leg.connection].state = .releasing
+        upstreams[leg.connection].transport.setReading(true, &kernel)
+        setUpstreamDeadline(leg.connection, Limits.releaseMilliseconds)
     }
 
     /// Puts a connection back into its pool, or hands it to who waits longest.
@@ -142,6 +180,7 @@ extension Worker where K: ~Copyable {
         setUpstreamDeadline(handle, pools[pool].backend.connections.idleMilliseconds)
     }
 
+    /// Closes a connection. Legs that still use it are not told, see `upstreamLost`.
     mutating func closeUpstream(_ handle: Handle) {
         var connection = upstreams.remove(handle)
         if connection.transport.tls != nil {
@@ -153,11 +192,16 @@ extension Worker where K: ~Copyable {
         plan.metrics.upstreamConnections.add(-1)
         let pool = connection.pool
         pools[pool].open -= 1
-        if case .idle = connection.state { pools[pool].idle.removeAll { $0 == handle } }
-        if let next = takeWaiter(pool), flights.contains(next.flight) {
-            return redial(next, pool)
+        if connection.isBeingMade { pools[pool].beingMade -= 1 }
+        switch connection.state {
+        case .idle: pools[pool].idle.removeAll { $0 == handle }
+        case .multiplexed(let session):
+            pools[pool].multiplexed.removeAll { $0 == handle }
+            _ = sessions.remove(session)
+        case .connecting, .handshaking, .busy, .releasing: break
         }
-        if pools[pool].isRetired, pools[pool].open == 0, flights.count == 0 {
+        serveWaiters(pool)
+        if pools.contains(pool), pools[pool].isRetired, pools[pool].open == 0, flights.count == 0 {
             _ = pools.remove(pool)
         }
     }
@@ -166,18 +210,32 @@ extension Worker where K: ~Copyable {
     mutating func retire(_ pool: Handle) {
         pools[pool].isRetired = true
         for handle in pools[pool].idle where upstreams.contains(handle) { closeUpstream(handle) }
+        guard pools.contains(pool) else { return }
+        for handle in pools[pool].multiplexed where upstreams.contains(handle) {
+            closeIfUnused(handle)
+        }
     }
 
-    private mutating func redial(_ assignment: Assignment, _ pool: Handle) {
-        guard let backend = flights[assignment.flight].pools.firstIndex(of: pool) else { return }
-        connect(assignment, backend: backend, isFresh: false)
+    // MARK: - Waiting
+
+    /// Gives connections to those that wait, as far as there are any.
+    mutating func serveWaiters(_ pool: Handle) {
+        while pools.contains(pool), !pools[pool].waiters.isEmpty, canServe(pool),
+            let next = takeWaiter(pool)
+        {
+            if flights.contains(next.flight) { connect(next, pool, isFresh: false) }
+        }
+    }
+
+    private func canServe(_ pool: Handle) -> Bool {
+        !pools[pool].idle.isEmpty || pools[pool].mayOpen || connectionWithRoom(pool) != nil
     }
 
     private mutating func takeWaiter(_ pool: Handle) -> Assignment? {
         pools[pool].waiters.isEmpty ? nil : pools[pool].waiters.removeFirst()
     }
 
-    private mutating func setUpstreamDeadline(_ handle: Handle, _ milliseconds: Int) {
+    mutating func setUpstreamDeadline(_ handle: Handle, _ milliseconds: Int) {
         let deadline = context.now.advanced(byMilliseconds: milliseconds)
         upstreams[handle].deadline = deadline
         wheel.arm(TimerSlot.upstream(Int(handle.index)).index, at: deadline)

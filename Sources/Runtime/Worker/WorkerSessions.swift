@@ -1,3 +1,4 @@
+import Gateway
 import Primitives
 import Wire
 
@@ -19,9 +20,42 @@ extension Worker where K: ~Copyable {
                 sessions[session].isDirty = false
                 switch sessions[session].connection {
                 case .client(let handle): flushClientSession(handle, session)
-                case .upstream, .listener: break
+                case .upstream(let handle): flushBackendSession(handle, session)
+                case .listener: break
                 }
             }
+        }
+    }
+
+    /// Sends what a session has ready, as far as its peer takes it. False: the peer has gone.
+    mutating func sendOutput(_ session: Handle) -> Bool {
+        while backlog(of: sessions[session].connection) == 0 {
+            var bytes: [UInt8] = []
+            swap(&bytes, &writeBuffer)
+            bytes.removeAll(keepingCapacity: true)
+            sessions[session].http2.takeOutput(
+                into: &bytes, limit: Limits.http2OutputBytes, now: context.now)
+            let isAlive = bytes.isEmpty || send(bytes.span, to: sessions[session].connection)
+            let isDone = bytes.isEmpty
+            swap(&bytes, &writeBuffer)
+            if !isAlive || isDone { return isAlive }
+        }
+        return true
+    }
+
+    private func backlog(of connection: Token) -> Int {
+        switch connection {
+        case .client(let handle): clients[handle].transport.backlog
+        case .upstream(let handle): upstreams[handle].transport.backlog
+        case .listener: 0
+        }
+    }
+
+    private mutating func send(_ bytes: Span<UInt8>, to connection: Token) -> Bool {
+        switch connection {
+        case .client(let handle): clients[handle].transport.send(bytes, &kernel)
+        case .upstream(let handle): upstreams[handle].transport.send(bytes, &kernel)
+        case .listener: false
         }
     }
 }

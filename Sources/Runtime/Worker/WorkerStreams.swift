@@ -130,18 +130,7 @@ extension Worker where K: ~Copyable {
 
     /// Sends what a client's streams have ready, in one write where the client takes it.
     mutating func flushClientSession(_ handle: Handle, _ session: Handle) {
-        while clients[handle].transport.backlog == 0 {
-            var bytes: [UInt8] = []
-            swap(&bytes, &writeBuffer)
-            bytes.removeAll(keepingCapacity: true)
-            sessions[session].http2.takeOutput(
-                into: &bytes, limit: Limits.http2OutputBytes, now: context.now)
-            let isEmpty = bytes.isEmpty
-            let isAlive = isEmpty || clients[handle].transport.send(bytes.span, &kernel)
-            swap(&bytes, &writeBuffer)
-            guard isAlive else { return closeClient(handle) }
-            if isEmpty { break }
-        }
+        guard sendOutput(session) else { return closeClient(handle) }
         tellStreams(handle, session, [UInt8]().span)
         guard sessions.contains(session) else { return }
         if sessions[session].http2.isOver, clients[handle].transport.backlog == 0 {

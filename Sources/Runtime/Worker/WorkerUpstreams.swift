@@ -9,8 +9,11 @@ extension Worker where K: ~Copyable {
         if case .connecting = upstreams[handle].state {
             return finishConnecting(handle)
         }
-        if event.isWritable, !upstreams[handle].transport.flush(&kernel) {
-            return upstreamLost(handle, .closed)
+        if event.isWritable {
+            guard upstreams[handle].transport.flush(&kernel) else {
+                return upstreamLost(handle, .closed)
+            }
+            if case .multiplexed(let session) = upstreams[handle].state { markDirty(session) }
         }
         if event.isReadable || event.isBroken { readUpstream(handle) }
     }
@@ -41,9 +44,11 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func upstreamSent(_ handle: Handle, _ bytes: Span<UInt8>) {
-        if case .idle = upstreams[handle].state {
-            // Nothing was asked: whatever this is, the connection cannot be trusted.
-            return closeUpstream(handle)
+        switch upstreams[handle].state {
+        // Nothing was asked: whatever this is, the connection cannot be trusted.
+        case .idle: return closeUpstream(handle)
+        case .multiplexed(let session): return serveLegs(handle, session, bytes)
+        case .connecting, .handshaking, .busy, .releasing: break
         }
         guard !upstreams[handle].carried.isEmpty else { return readAnswer(handle, bytes) }
         var carried: [UInt8] = []
@@ -101,7 +106,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// Orders that change who uses which connection cannot wait for the rest of a read.
-    private func hasUrgentOrders(_ flight: Handle) -> Bool {
+    func hasUrgentOrders(_ flight: Handle) -> Bool {
         !orders.upstream.isEmpty || flights[flight].exchange.isFinished
     }
 
@@ -130,8 +135,11 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func upstreamEnded(_ handle: Handle) {
-        if case .handshaking = upstreams[handle].state {
+        switch upstreams[handle].state {
+        case .handshaking:
             return upstreamLost(handle, .tls("the connection was closed in the handshake"))
+        case .multiplexed: return upstreamLost(handle, .closed)
+        case .connecting, .busy, .releasing, .idle: break
         }
         switch upstreams[handle].reader.connectionEnded() {
         case .end: answerEnded(handle, hasExtraBytes: true)
@@ -139,11 +147,16 @@ extension Worker where K: ~Copyable {
         }
     }
 
-    /// A connection is of no use any more; its leg learns why.
-    private mutating func upstreamLost(_ handle: Handle, _ failure: UpstreamFailure) {
-        let leg = liveLeg(of: handle)
+    /// A connection is of no use any more; its legs learn why.
+    mutating func upstreamLost(_ handle: Handle, _ failure: UpstreamFailure) {
+        var legs: [Assignment] = []
+        if case .multiplexed(let session) = upstreams[handle].state {
+            legs = self.legs(of: session)
+        } else if let leg = liveLeg(of: handle) {
+            legs = [leg]
+        }
         closeUpstream(handle)
-        if let leg { legFailed(leg, failure) }
+        for leg in legs { legFailed(leg, failure) }
     }
 
     mutating func legFailed(_ leg: Assignment, _ failure: UpstreamFailure) {
@@ -156,10 +169,9 @@ extension Worker where K: ~Copyable {
 
     // MARK: - Requests
 
-    /// The connection stands: its leg sends its request.
+    /// The connection is its leg's alone, which sends its request.
     mutating func sendRequest(_ handle: Handle, isReused: Bool) {
         guard let leg = liveLeg(of: handle) else { return release(handle) }
-        upstreams[handle].state = .busy(leg)
         upstreams[handle].deadline = nil
         upstreams[handle].reader.begin(isHeadRequest: false)
         let request = flights[leg.flight].exchange.legConnected(
@@ -200,7 +212,8 @@ extension Worker where K: ~Copyable {
             guard upstreams[handle].transport.flush(&kernel) else {
                 return upstreamLost(handle, .closed)
             }
-            return sendRequest(handle, isReused: false)
+            let dialect = pools[upstreams[handle].pool].dialect
+            return connectionStands(handle, dialect)
         }
         upstreams[handle].state = .handshaking(assignment)
         guard upstreams[handle].transport.flushTLS(&kernel) else {
@@ -212,7 +225,13 @@ extension Worker where K: ~Copyable {
         guard case .handshaking = upstreams[handle].state,
             upstreams[handle].transport.isEstablished
         else { return }
-        sendRequest(handle, isReused: false)
+        if upstreams[handle].transport.applicationProtocol == .http2 {
+            return connectionStands(handle, .http2)
+        }
+        guard pools[upstreams[handle].pool].backend.http != .http2 else {
+            return upstreamLost(handle, .tls("it does not agree to HTTP/2 by ALPN"))
+        }
+        connectionStands(handle, .http1)
     }
 
     /// Closes a connection that could not be made, and goes on with the next address of the name.
@@ -234,12 +253,11 @@ extension Worker where K: ~Copyable {
         guard context.now >= deadline else {
             return wheel.arm(TimerSlot.upstream(Int(handle.index)).index, at: deadline)
         }
-        if case .connecting(let assignment, let remaining) = upstreams[handle].state,
-            !remaining.isEmpty
-        {
+        switch upstreams[handle].state {
+        case .connecting(let assignment, let remaining) where !remaining.isEmpty:
             tryNextAddress(handle, "no answer", assignment, remaining)
-        } else {
-            closeUpstream(handle)
+        case .multiplexed(let session): backendSessionIsDue(handle, session)
+        case .connecting, .handshaking, .busy, .releasing, .idle: closeUpstream(handle)
         }
     }
 }

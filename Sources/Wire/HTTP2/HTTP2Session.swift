@@ -265,9 +265,14 @@ public import Primitives
         return stream
     }
 
+    /// Whether the peer takes requests on this connection at all: it has not said goodbye.
+    public var takesRequests: Bool {
+        unsafe !isOver && nghttp2_session_check_request_allowed(session) != 0
+    }
+
     /// How many more requests the peer takes now.
     public var room: Int {
-        guard !isOver, unsafe nghttp2_session_check_request_allowed(session) != 0 else { return 0 }
+        guard takesRequests else { return 0 }
         let most = unsafe nghttp2_session_get_remote_settings(
             session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
         // RFC 9113 section 6.5.2: without a word of the peer there is no limit; we keep one.

@@ -41,6 +41,8 @@ import Translation
         ("backends: {a: {kind: vlm}}", 1, 22, "did you mean \"vllm\""),
         ("backends: {a: {kind: vllm}}", 1, 15, "needs \"url\""),
         ("backends: {a: {kind: vllm, url: 'ftp://x'}}", 1, 33, "http://"),
+        ("backends: {a: {kind: vllm, url: 'http://x', http: 3}}", 1, 51, "one of auto, 1, 2"),
+        ("backends: {a: {kind: bedrock, headers: {Host: x}}}", 1, 41, "the gateway itself writes"),
         ("routes: [{model: m, targets: [{backend: x}]}]", 1, 41, "there is no backend \"x\""),
         ("prices: {ghost: {input: 1}}", 1, 10, "no route can reach"),
         ("limits: {request_body: lots}", 1, 24, "64MiB"),
