@@ -12,7 +12,8 @@ struct SignatureCheck {
         guard let accessKeyID = options.accessKeyID, let secret = options.secretAccessKey else {
             return nil
         }
-        let fields = request.head.fields
+        var fields = request.head.fields
+        if fields.index(of: "host") == nil { fields.append("host", request.head.authority) }
         guard
             let header = fields.value(of: "authorization").map({
                 String(decoding: $0, as: UTF8.self)

@@ -72,13 +72,18 @@ public final class SimulatorServer: Sendable {
         var reader = HTTP1RequestReader(limits: HTTP1Limits())
         var bytes: [UInt8] = []
         var body: [UInt8] = []
+        var isFirst = true
         var chunk = [UInt8](repeating: 0, count: 64 << 10)
         while true {
             var position = 0
-            reading: while true {
+            // A preface of HTTP/2 is no request.
+            let isPreface = isFirst && HTTP2Preface.match(bytes.span) != .none
+            reading: while !isPreface {
                 switch reader.next(bytes.span, position: &position) {
                 case .needsMore: break reading
-                case .head: body = []
+                case .head:
+                    isFirst = false
+                    body = []
                 case .body(let range): body.append(contentsOf: bytes[range])
                 case .end:
                     let request = SimulatedRequest(head: reader.head, body: body)
@@ -89,6 +94,10 @@ public final class SimulatorServer: Sendable {
                 }
             }
             bytes.removeFirst(position)
+            if isFirst, HTTP2Preface.match(bytes.span) == .whole {
+                var streams = SimulatorStreams(backend, descriptor)
+                return streams.serve(bytes)
+            }
             let count = unsafe chunk.withUnsafeMutableBytes {
                 unsafe recv(descriptor, $0.baseAddress, $0.count, 0)
             }
@@ -109,7 +118,8 @@ public final class SimulatorServer: Sendable {
             version: .http11, into: &pending)
         for write in reply.writes {
             if write.afterMilliseconds > 0 {
-                guard send(&pending, descriptor), isStillThere(descriptor, write.afterMilliseconds)
+                guard Self.send(&pending, descriptor),
+                    isStillThere(descriptor, write.afterMilliseconds)
                 else { return false }
             }
             if reply.isStreamed {
@@ -117,15 +127,15 @@ public final class SimulatorServer: Sendable {
             } else {
                 pending.append(contentsOf: write.bytes)
             }
-            guard send(&pending, descriptor) else { return false }
+            guard Self.send(&pending, descriptor) else { return false }
         }
         if reply.ending == .reset {
-            _ = send(&pending, descriptor)
+            _ = Self.send(&pending, descriptor)
             reset(descriptor)
             return false
         }
         if reply.isStreamed { HTTP1Writer.lastChunk(into: &pending) }
-        return send(&pending, descriptor)
+        return Self.send(&pending, descriptor)
     }
 
     /// Waits; a peer that closes meanwhile ends the reply, as it does with a real engine.
@@ -134,7 +144,7 @@ public final class SimulatorServer: Sendable {
         return unsafe poll(&entry, 1, Int32(clamping: milliseconds)) == 0
     }
 
-    private func send(_ bytes: inout [UInt8], _ descriptor: Int32) -> Bool {
+    static func send(_ bytes: inout [UInt8], _ descriptor: Int32) -> Bool {
         var offset = 0
         while offset < bytes.count {
             let count = unsafe bytes.withUnsafeBytes { buffer in
