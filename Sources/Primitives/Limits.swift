@@ -117,6 +117,19 @@ public enum Limits {
     /// The least time that one address gets before the next one is tried.
     public static let addressAttemptMilliseconds = 250
 
+    // MARK: Compression
+
+    /// What comes out of one step of decompression: one read's worth, whatever went in.
+    public static let inflatedBytes = 64 << 10
+    /// A compressed answer may swell this much: text reaches 20-fold, zlib allows 1,032-fold.
+    public static let inflationRatio = 200
+    /// And freely up to this.
+    public static let inflatedFreeBytes = 1 << 20
+    /// Answers from here on are worth compressing: smaller ones fit in a few packets anyway.
+    public static let compressedAnswerBytes = 8 << 10
+    /// And up to here: compressing holds up the event loop, 3 ms for each megabyte.
+    public static let compressedAnswerLimit = 4 << 20
+
     // MARK: Streams
 
     /// A stream's head waits this long for the first event, so that an early failure has a status.

@@ -172,8 +172,9 @@ extension CallInProgress {
         status: Int, fields: HeaderFields, body: [UInt8], ending: CallEnding,
         context: ExchangeContext, orders: inout ExchangeOrders
     ) {
-        settle(ending, responseBytes: body.count, context: context, orders: &orders)
         var fields = fields
+        let body = origin.compressed(body, &fields)
+        settle(ending, responseBytes: body.count, context: context, orders: &orders)
         appendCommonFields(to: &fields, context: context)
         orders.head = ExchangeOrders.Head(
             status: status, fields: fields, framing: .length(body.count))

@@ -118,6 +118,15 @@ final class CallInProgress {
         guard let attempt, attempt.isActive(leg) else { return }
         attempt.enter(.answering, leg: leg, at: context.now)
         attempt.legs[leg].head = head
+        switch ContentCoding.read(head.fields) {
+        case .identity: break
+        case .coded(let coding): attempt.legs[leg].decoder = BodyDecoder(coding)
+        case .unknown:
+            let error = Self.malformed(
+                "compressed its answer in a way that it was not asked for",
+                plan.backends[attempt.backend].name)
+            return fail(error, .malformed, context: &context, orders: &orders)
+        }
         guard request.summary.isStreamed, head.status < 300 else { return }
         attempt.call.begin(head, into: &attempt.output)
         passOn(context: &context, orders: &orders)
@@ -129,6 +138,28 @@ final class CallInProgress {
     ) {
         guard let attempt, attempt.isActive(leg) else { return }
         attempt.enter(.answering, leg: leg, at: context.now)
+        guard let decoder = attempt.legs[leg].decoder else {
+            return take(bytes, attempt, leg, context: &context, orders: &orders)
+        }
+        var position = 0
+        do throws(CompressionFailure) {
+            while attempt.isActive(leg),
+                try decoder.inflater.next(bytes, position: &position, into: &decoder.output)
+            {
+                take(decoder.output.span, attempt, leg, context: &context, orders: &orders)
+            }
+        } catch {
+            let error = Self.malformed(
+                "sent what cannot be read: \(error.reason)", plan.backends[attempt.backend].name)
+            fail(error, .malformed, context: &context, orders: &orders)
+        }
+    }
+
+    /// Takes a piece of an answer's body as it was before compression.
+    private func take(
+        _ bytes: Span<UInt8>, _ attempt: UpstreamAttempt, _ leg: Int,
+        context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
         let isSuccess = attempt.legs[leg].head.status < 300
         if request.summary.isStreamed, isSuccess {
             attempt.call.receive(bytes, into: &attempt.output)
@@ -152,6 +183,12 @@ final class CallInProgress {
     ) {
         guard let attempt, attempt.isActive(leg) else { return }
         let status = attempt.legs[leg].head.status
+        if let decoder = attempt.legs[leg].decoder, !decoder.inflater.isComplete {
+            let error = Self.malformed(
+                "ended its answer in the middle of compressed data",
+                plan.backends[attempt.backend].name)
+            return fail(error, .malformed, context: &context, orders: &orders)
+        }
         if request.summary.isStreamed, status < 300 {
             attempt.call.end(into: &attempt.output)
             passOn(context: &context, orders: &orders)

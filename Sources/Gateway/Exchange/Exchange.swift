@@ -284,6 +284,7 @@ extension Exchange {
     ) {
         state = .finished
         var fields = fields
+        let body = origin.compressed(body, &fields)
         fields.append("content-type", "application/json")
         fields.append("x-request-id", origin.requestID)
         orders.head = ExchangeOrders.Head(

@@ -13,6 +13,8 @@ struct RequestOrigin: Sendable {
     let startedAt: WallTime
     /// `POST /v1/chat/completions`, as it was sent.
     let target: [UInt8]
+    /// The client takes answers compressed by gzip.
+    let acceptsGzip: Bool
     /// Fields that may go on to a backend.
     let forwardedFields: HeaderFields
 
@@ -21,6 +23,7 @@ struct RequestOrigin: Sendable {
         receivedAt = context.now
         startedAt = context.wall
         target = head.target
+        acceptsGzip = ContentCoding.isGzipAccepted(head.fields)
         if let given = head.fields.value(of: "x-request-id"), Self.isSane(given) {
             requestID = given
         } else {
@@ -38,6 +41,18 @@ struct RequestOrigin: Sendable {
         }
         forwarded.append("x-request-id", requestID)
         forwardedFields = forwarded
+    }
+
+    /// The body of a whole answer, compressed where that is worth it and the client takes it; the
+    /// fields then say so.
+    func compressed(_ body: [UInt8], _ fields: inout HeaderFields) -> [UInt8] {
+        guard (Limits.compressedAnswerBytes...Limits.compressedAnswerLimit).contains(body.count)
+        else { return body }
+        // RFC 9110 section 12.5.5: a cache must not give it to others.
+        fields.append("vary", "accept-encoding")
+        guard acceptsGzip, let packed = Gzip.compress(body) else { return body }
+        fields.append("content-encoding", "gzip")
+        return packed
     }
 
     /// At most 128 characters of an id's usual alphabet: it becomes a header and a log member.

@@ -27,6 +27,8 @@ final class UpstreamAttempt {
         var resends = 0
         var head = ResponseHead()
         var body: [UInt8] = []
+        /// Decompresses the body; nil when it comes as it is.
+        var decoder: BodyDecoder?
 
         /// Whether a failure shows that the backend has not seen the request: it said so, or closed
         /// a kept connection just as we used it (RFC 9112 section 9.3.1).
@@ -92,4 +94,13 @@ final class UpstreamAttempt {
         }
         return earliest
     }
+}
+
+/// Holds the decompressor of a leg's answer, which cannot be copied.
+final class BodyDecoder {
+    var inflater: Inflater
+    /// What came out of the last step.
+    var output: [UInt8] = []
+
+    init(_ coding: ContentCoding) { inflater = Inflater(coding) }
 }
