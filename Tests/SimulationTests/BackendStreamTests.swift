@@ -109,7 +109,7 @@ import Wire
 
     @Test func `a slow reader stops its own stream and not its neighbours`() throws {
         var options = SimulatorOptions()
-        options.chunkCount = 40_000
+        options.chunkCount = 15_000
         var simulation = try Simulation(seed: 7, options: options, backendHTTP: .http2)
         let slow = simulation.connect(.http2)
         slow.ask(model: "llama", stream: true)
