@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RELEASE := swift build -c release --static-swift-stdlib
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e sim check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -26,6 +26,9 @@ unit: setup
 e2e: build
 	@scripts/python.sh
 	.venv/bin/python -m pytest -q Tests/EndToEnd --ignore Tests/EndToEnd/real_vllm.py
+
+sim: setup ## Play simulated worlds: SEEDS=100000 make sim, or one again: SEED=7 make sim
+	SEEDS=$${SEEDS:-10000} swift test -c release -Xswiftc -enable-testing --scratch-path .build-sim --filter WorldTests
 
 check: ## Lint the sources
 	swift format lint --strict --recursive --parallel Sources Tests Package.swift

@@ -110,6 +110,12 @@ public final class SimulatedWorld {
         public var stallRate = 0.0
         /// The worker's n-th read or write breaks its connection; nil breaks none.
         public var resetAtOperation: Int?
+        /// The share of reads and writes that find their connection broken (ECONNRESET, EPIPE).
+        public var resetRate = 0.0
+        /// The share of connections that backends do not take (ECONNREFUSED).
+        public var refusalRate = 0.0
+        /// The share of new descriptors for which there is no room (EMFILE).
+        public var exhaustionRate = 0.0
 
         /// None.
         public init() {}
@@ -210,11 +216,17 @@ public final class SimulatedWorld {
     fileprivate func openListener() -> Int32 { listener }
 
     fileprivate func accept() -> Opening {
-        arrivals.isEmpty ? .wouldBlock : .ready(arrivals.removeFirst())
+        guard !arrivals.isEmpty else { return .wouldBlock }
+        return happens(faults.exhaustionRate) ? .failed(24) : .ready(arrivals.removeFirst())
     }
 
     fileprivate func connect() -> Opening {
+        if happens(faults.exhaustionRate) { return .failed(24) }
         let descriptor = open()
+        if happens(faults.refusalRate) {
+            reset(descriptor)
+            return .inProgress(descriptor)
+        }
         newBackends.append(descriptor)
         return .inProgress(descriptor)
     }
@@ -286,12 +298,14 @@ public final class SimulatedWorld {
     /// Counts an operation; the one that is to fail breaks its connection.
     private func isFailing(_ descriptor: Int32) -> Bool {
         operations += 1
-        if operations == faults.resetAtOperation { reset(descriptor) }
+        if operations == faults.resetAtOperation || happens(faults.resetRate) { reset(descriptor) }
         return pipes[descriptor]?.isBroken == true
     }
 
-    private var isStalling: Bool {
-        faults.stallRate > 0 && Double.random(in: 0..<1, using: &random) < faults.stallRate
+    private var isStalling: Bool { happens(faults.stallRate) }
+
+    private func happens(_ rate: Double) -> Bool {
+        rate > 0 && Double.random(in: 0..<1, using: &random) < rate
     }
 
     private func share(of count: Int) -> Int {

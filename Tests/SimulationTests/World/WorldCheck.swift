@@ -1,0 +1,243 @@
+import Foundation
+import Primitives
+import Translation
+import Wire
+
+@testable import Gateway
+@testable import Runtime
+
+/// What must hold when a world has come to its end (design D2).
+struct WorldCheck {
+    private let clients: [WorldClient]
+    private let records: [String: [BackendRecord]]
+    private let rows: [LedgerRow]
+    private let plan: Plan
+    private let metrics: Metrics
+    private let world: SimulatedWorld
+    private let leftovers: [String]
+
+    init(_ world: borrowing World) {
+        clients = world.clients
+        records = world.records
+        rows = world.rows
+        plan = world.plan
+        metrics = world.metrics
+        self.world = world.world
+        leftovers = [
+            ("flights", world.worker.flights.count), ("clients", world.worker.clients.count),
+            ("requests in flight", world.metrics.requestsInFlight.value),
+            ("client connections counted", world.metrics.clientConnections.value),
+            ("sessions without a connection", Self.lostSessions(world.worker)),
+            ("upstream connections miscounted", Self.miscounted(world.worker, world.metrics)),
+        ].filter { $0.1 != 0 }.map { "\($0.1) \($0.0) at the end" }
+    }
+
+    /// What does not hold, in words.
+    func problems() -> [String] {
+        leftovers + rowProblems() + answerProblems() + meterProblems() + secretProblems()
+    }
+
+    private static func lostSessions(_ worker: borrowing Worker<SimulatedKernel>) -> Int {
+        var owned = 0
+        for handle in worker.upstreams.handles {
+            if case .multiplexed = worker.upstreams[handle].state { owned += 1 }
+        }
+        return worker.sessions.count - owned
+    }
+
+    private static func miscounted(
+        _ worker: borrowing Worker<SimulatedKernel>, _ metrics: Metrics
+    ) -> Int {
+        var open = 0
+        var beingMade = 0
+        for pool in worker.pools.handles {
+            open += worker.pools[pool].open
+            beingMade += worker.pools[pool].beingMade
+        }
+        let counted = metrics.upstreamConnections.value
+        return abs(open - worker.upstreams.count) + abs(counted - open) + beingMade
+    }
+
+    // MARK: - One row for each admitted request
+
+    private func rowProblems() -> [String] {
+        var problems: [String] = []
+        let byMark = Dictionary(grouping: rows, by: \.requestID)
+        if Set(rows.map(\.id)).count != rows.count { problems.append("two rows have one id") }
+        for (mark, rows) in byMark where rows.count > 1 {
+            problems.append("\(mark) has \(rows.count) rows")
+        }
+        for (mark, records) in records {
+            guard let row = byMark[mark]?.first else {
+                problems.append("\(mark) reached a backend and has no row")
+                continue
+            }
+            problems += usageProblems(mark, row, records)
+        }
+        return problems
+    }
+
+    /// What a row says of tokens is what a backend said.
+    private func usageProblems(
+        _ mark: String, _ row: LedgerRow, _ records: [BackendRecord]
+    ) -> [String] {
+        if row.usageSource == .none, row.usage != TokenUsage() {
+            return ["\(mark) has tokens from nowhere"]
+        }
+        guard row.usageSource == .upstream else { return [] }
+        let told = records.compactMap(\.reply.usage)
+        // A stream that broke after its report still has reported tokens: those are cut from
+        // `usage`, because they may or may not have come through.
+        let isTold = told.contains { $0.input == row.usage.input && $0.output == row.usage.output }
+        let mayBeCut = records.contains { !$0.reply.isHonest }
+        return isTold || mayBeCut ? [] : ["\(mark): \(row.usage) was told by no backend"]
+    }
+
+    // MARK: - One honest answer for each request
+
+    private func answerProblems() -> [String] {
+        var problems: [String] = []
+        let byMark = Dictionary(grouping: rows, by: \.requestID)
+        for client in clients {
+            guard let answers = client.answers() else {
+                problems.append("what a client got is not HTTP")
+                continue
+            }
+            for ask in client.asked {
+                let answer = answers[ask.mark]
+                problems += self.problems(of: answer, to: ask, byMark[ask.mark]?.first)
+                if answer?.isComplete != true, !client.hasLeft,
+                    !world.isClosed(client.connection), client.habit != .cancelling
+                {
+                    problems.append("\(ask.mark) has no answer on an open connection")
+                }
+            }
+        }
+        return problems
+    }
+
+    private func problems(
+        of answer: WorldClient.Answer?, to ask: WorldAsk, _ row: LedgerRow?
+    ) -> [String] {
+        guard let answer, answer.isComplete else { return [] }
+        let body = String(decoding: answer.body, as: UTF8.self)
+        var problems: [String] = []
+        if body.matches(of: /mark-\d+-\d+/).contains(where: { $0.output != ask.mark }) {
+            problems.append("\(ask.mark) got another's bytes: \(body)")
+        }
+        let isStream = ask.isStreamed && answer.status == 200
+        if isStream {
+            if body.hasSuffix("data: [DONE]\n\n") == body.contains(#"{"error":"#) {
+                problems.append("\(ask.mark) ended neither well nor badly: \(body)")
+            }
+            let isHonest = records[ask.mark]?.contains { $0.reply.isHonest } == true
+            if body.contains("[DONE]"), !isHonest {
+                problems.append("\(ask.mark) was told [DONE] by nobody: \(body)")
+            }
+            if !body.contains("[DONE]"), row?.status == 200 {
+                problems.append("\(ask.mark) failed, and its row says 200")
+            }
+        }
+        guard let row else {
+            // Wrong keys and limits are refused before a request is admitted.
+            if answer.status != 401, answer.status != 429 {
+                problems.append("\(ask.mark) was answered \(answer.status) and has no row")
+            }
+            return problems
+        }
+        if !isStream, row.status != answer.status {
+            problems.append("\(ask.mark): told \(answer.status), row says \(row.status)")
+        }
+        return problems
+    }
+
+    // MARK: - All figures agree
+
+    private func meterProblems() -> [String] {
+        var problems: [String] = []
+        let page = String(decoding: metrics.render(openMetrics: false), as: UTF8.self)
+        let counted = { (prefix: String) in
+            page.split(separator: "\n").filter { $0.hasPrefix(prefix) }
+                .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
+        }
+        for tenant in ["red", "blue"] {
+            let mine = rows.filter { $0.tenant == tenant }
+            for kind in ["input", "output"] {
+                let metered = page.split(separator: "\n").filter {
+                    $0.hasPrefix("sluice_tokens_total{tenant=\"\(tenant)\"")
+                        && $0.contains("kind=\"\(kind)\"")
+                }.reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
+                let sum = mine.reduce(0) {
+                    $0 + (kind == "input" ? $1.usage.input : $1.usage.output)
+                }
+                if metered != sum {
+                    problems.append("\(tenant) \(kind): \(metered) counted, \(sum) in rows")
+                }
+            }
+        }
+        let successes = counted("sluice_requests_total{")
+        if successes < rows.count { problems.append("\(rows.count) rows, \(successes) counted") }
+        return problems + quotaProblems()
+    }
+
+    /// reserved = charged + refunded: what red's calendar accounts hold is what its rows say.
+    private func quotaProblems() -> [String] {
+        guard let tenant = plan.tenants.firstIndex(where: { $0.name == "red" }) else { return [] }
+        let mine = rows.filter { $0.tenant == "red" }
+        let standing = plan.quota.standing(
+            tenant: tenant, model: "one", user: nil, now: world.now,
+            wall: WallTime(
+                milliseconds: 1_767_323_045_000 + Int64(world.now.nanoseconds / 1_000_000)))
+        let tokens = 900_000_000 - (standing.tokens?.remaining ?? 0)
+        let used = mine.reduce(0) { $0 + $1.usage.input + $1.usage.output }
+        let requests = 900_000_000 - (standing.requests?.remaining ?? 0)
+        var problems: [String] = []
+        if tokens != used {
+            problems.append("red's account holds \(tokens) tokens, its rows \(used)")
+        }
+        if requests != mine.count {
+            problems.append("red's account holds \(requests) requests, and \(mine.count) rows")
+        }
+        for row in mine {
+            guard let cost = row.costNanodollars, let price = prices[row.upstreamModel] else {
+                continue
+            }
+            let right = Int64(row.usage.input) * price.0 + Int64(row.usage.output) * price.1
+            if cost != right { problems.append("\(row.requestID) cost \(cost), not \(right)") }
+        }
+        return problems
+    }
+
+    /// Nano-dollars for a token in and out, as the world's configuration has them.
+    private var prices: [String: (Int64, Int64)] {
+        [
+            "one": (1000, 2000), "two": (500, 1500), "narrow": (3000, 4000),
+            "anthropic.claude-3-5-sonnet-20240620-v1:0": (3000, 15000),
+        ]
+    }
+
+    // MARK: - Nothing crosses to the other side
+
+    private func secretProblems() -> [String] {
+        var problems: [String] = []
+        let allowed = ["a": "backend-key-a", "b": "backend-key-b"]
+        for record in records.values.joined() {
+            var text = String(decoding: record.request.body, as: UTF8.self)
+            let fields = record.request.head.fields
+            for index in 0..<fields.count { text += fields.value(at: index).text + "\n" }
+            for secret in World.secrets
+            where text.contains(secret) && allowed[record.host] != secret {
+                problems.append("\(secret) reached \(record.host)")
+            }
+        }
+        let log = String(decoding: world.log, as: UTF8.self)
+        for secret in World.secrets {
+            if log.contains(secret) { problems.append("\(secret) is in the log") }
+            for client in clients
+            where String(decoding: client.seen, as: UTF8.self).contains(secret) {
+                problems.append("\(secret) reached a client")
+            }
+        }
+        return problems
+    }
+}
