@@ -201,6 +201,33 @@ private typealias Frame = RawFrame
         #expect(status(seen, 3) == 200)
     }
 
+    @Test func `a client that breaks the protocol loses the requests that are under way`() throws {
+        let mistakes = [
+            Frame.data(0, [1]), Frame.make(Frame.pingKind, [1]), Frame.headers(2, []),
+            Frame.goAway(), (0..<11_000).flatMap { _ in Frame.ping() },
+        ]
+        for (index, mistake) in mistakes.enumerated() {
+            var simulation = try Simulation(seed: 12)
+            simulation.areBackendsSilent = true
+            let client = simulation.world.connectClient()
+            simulation.world.send(
+                Self.greeting + Self.chat(1) + Self.chat(3, stream: true), on: client)
+            simulation.settle(turns: 20)
+            simulation.world.send(mistake, on: client)
+            simulation.settle(turns: 40)
+            simulation.areBackendsSilent = false
+            simulation.settle(turns: 40)
+            let isGoAway = mistake == Frame.goAway()
+            let statuses = simulation.rows().map(\.status)
+            // GOAWAY is no mistake: what has begun is finished (RFC 9113 section 6.8).
+            #expect(statuses == (isGoAway ? [200, 200] : [499, 499]), "\(index)")
+            let isQuiet = simulation.isQuiet
+            #expect(isQuiet)
+            simulation.letTimePass(steps: 2)
+            #expect(simulation.world.isClosed(client))
+        }
+    }
+
     // MARK: - Clients that do not read
 
     @Test func `a client that asks and does not read is not read either, until it does`() throws {

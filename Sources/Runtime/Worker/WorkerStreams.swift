@@ -151,8 +151,9 @@ extension Worker where K: ~Copyable {
             clients[handle].transport.setReading(true, &kernel)
         }
         if sessions[session].http2.isOver, clients[handle].transport.backlog == 0 {
-            endSession(session)
-            return linger(handle)
+            // First the client: what its streams' ends set off finds no session any more.
+            linger(handle)
+            return endSession(session)
         }
         for flight in sessions[session].slowFlights { regulate(flight) }
         let flights = sessions[session].slowFlights.filter {
