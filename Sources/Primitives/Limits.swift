@@ -49,6 +49,14 @@ public enum Limits {
     /// Bytes of an answer that wait for the window of their stream before its backend is stopped:
     /// a thousand slow streams then hold 64 MB.
     public static let http2StreamBacklogBytes = 64 << 10
+    /// Streams whose ends are remembered, so that frames which come too late are told from those
+    /// that were on their way: as many as end within a round trip, 2 KB.
+    public static let http2RememberedStreams = 512
+    /// Heads of answers that wait for a client that does not read; then we stop reading it
+    /// (CVE-2019-9517).
+    public static let http2UnsentHeadBytes = 64 << 10
+    /// And frames that nghttp2 has ready for it.
+    public static let http2UnsentFrames = 2_000
     /// Frames put together for one write; the rest waits in its streams.
     public static let http2OutputBytes = 256 << 10
     /// CONTINUATION frames of one header block: four hold the longest list we take
@@ -62,6 +70,9 @@ public enum Limits {
     public static let http2IdleFrames = 10_000
     /// And steadily.
     public static let http2IdleFramesPerSecond = 100
+    /// A frame of data that a window has cut shorter than this earns no frames: windows opened byte
+    /// by byte would pay for themselves (CVE-2019-9511).
+    public static let http2WorthwhileDataBytes = 256
     /// Clients acknowledge a frame of data with two windows; some do so bit by bit.
     public static let http2IdleFramesPerDataFrame = 10
     /// A request may come with priorities and windows of its own.

@@ -226,11 +226,19 @@ def upstream():
     upstream.stop()
 
 
-@pytest.fixture
-def client():
+@pytest.fixture(params=["http/1.1", "http/2"])
+def client(request):
+    """Makes SDK clients; a test that uses it runs over both versions of HTTP."""
+    import httpx
     import openai
 
-    def make(gateway, key="sk-demo", **options):
-        return openai.OpenAI(base_url=gateway.url, api_key=key, max_retries=0, **options)
+    version = {"http1": False, "http2": True} if request.param == "http/2" else {}
+    made = []
 
-    return make
+    def make(gateway, key="sk-demo", **options):
+        made.append(httpx.Client(timeout=60, follow_redirects=True, **version))
+        return openai.OpenAI(base_url=gateway.url, api_key=key, max_retries=0, http_client=made[-1], **options)
+
+    yield make
+    for http in made:
+        http.close()

@@ -237,7 +237,8 @@ public struct Exchange: ~Copyable {
 
     /// A refused request's body is read and thrown away when that is cheaper than a new connection.
     private static func isWorthDiscarding(_ head: borrowing RequestHead) -> Bool {
-        guard !head.expectsContinue else { return false }
+        // What follows CONNECT is no body, and need not end (RFC 9110 section 9.3.6).
+        guard !head.expectsContinue, head.method != .connect else { return false }
         switch head.framing {
         case .none, .untilClose: return false
         case .length(let length): return length <= Limits.discardedBodyBytes

@@ -8,7 +8,7 @@ struct MultiplexedSession: ~Copyable {
     let connection: Token
     /// It is in the list of those to be flushed.
     var isDirty = false
-    /// When bytes last came in or went out.
+    /// When bytes last went out, or came in while none waited to go out.
     var activeAt: Instant
     /// Flights whose backends are paused until their streams have drained.
     var slowFlights: [Handle] = []

@@ -20,9 +20,12 @@ extension Worker where K: ~Copyable {
 
     mutating func serveStreams(_ handle: Handle, _ session: Handle, _ bytes: Span<UInt8>) {
         sessions[session].http2.receive(bytes, now: context.now)
-        sessions[session].activeAt = context.now
+        // A client that sends and does not read is not alive.
+        if clients[handle].transport.backlog == 0 { sessions[session].activeAt = context.now }
         markDirty(session)
         tellStreams(handle, session, bytes)
+        guard sessions.contains(session), sessions[session].http2.isCongested else { return }
+        clients[handle].transport.setReading(false, &kernel)
     }
 
     /// Hands what a session has understood to the exchanges.
@@ -133,9 +136,13 @@ extension Worker where K: ~Copyable {
         guard sendOutput(session) else { return closeClient(handle) }
         tellStreams(handle, session, [UInt8]().span)
         guard sessions.contains(session) else { return }
+        if clients[handle].transport.backlog == 0 {
+            clients[handle].transport.setReading(true, &kernel)
+        }
         if sessions[session].http2.isOver, clients[handle].transport.backlog == 0 {
-            endSession(session)
-            return linger(handle)
+            // First the client: what its streams' ends set off finds no session any more.
+            linger(handle)
+            return endSession(session)
         }
         for flight in sessions[session].slowFlights { regulate(flight) }
         let flights = sessions[session].slowFlights.filter {

@@ -53,8 +53,11 @@ private func frameBegan(
     guard let state = unsafe Callbacks.state(context), let header = unsafe header?.pointee else {
         return Callbacks.failed
     }
-    let frame = FrameHeader(kind: header.type, flags: header.flags, length: header.length)
-    return unsafe state.pointee.frameBegan(frame) ? 0 : Callbacks.failed
+    guard UInt32(header.type) == NGHTTP2_HEADERS.rawValue,
+        unsafe nghttp2_session_find_stream(session, header.stream_id) == nil
+    else { return 0 }
+    return unsafe state.pointee.lateFrameBegan(header.stream_id, isData: false)
+        ? 0 : Callbacks.failed
 }
 
 private func headersBegan(
@@ -66,6 +69,7 @@ private func headersBegan(
     }
     guard unsafe frame.headers.cat == NGHTTP2_HCAT_REQUEST else { return 0 }
     let number = unsafe frame.hd.stream_id
+    unsafe state.pointee.newestStream = number
     let stream = unsafe state.pointee.streams.insert(
         HTTP2Stream(number: number, now: state.pointee.now))
     _ = unsafe nghttp2_session_set_stream_user_data(session, number, Callbacks.mark(stream))
@@ -81,13 +85,14 @@ private func fieldArrived(
         let number = unsafe frame?.pointee.hd.stream_id,
         let stream = unsafe Callbacks.stream(session, number, state)
     else { return 0 }
-    // Trailers say nothing that we would pass on.
-    guard unsafe state.pointee.streams[stream].reception == .head else { return 0 }
     let isTaken = unsafe state.pointee.streams[stream].take(
         name: UnsafeBufferPointer(start: name, count: nameCount).span,
         value: UnsafeBufferPointer(start: value, count: valueCount).span,
         limits: state.pointee.limits)
-    return isTaken ? 0 : Callbacks.streamFailed
+    guard !isTaken else { return 0 }
+    _ = unsafe nghttp2_submit_rst_stream(
+        session, 0, number, HTTP2ErrorCode.enhanceYourCalm.number)
+    return Callbacks.streamFailed
 }
 
 /// RFC 9113 section 8.2.1: a message with such a field is malformed.
@@ -137,6 +142,11 @@ private func frameArrived(
                 session, 0, header.stream_id, HTTP2ErrorCode.protocolError.number)
         }
     case NGHTTP2_DATA.rawValue:
+        // Padding around nothing is nothing, too (CVE-2019-9518).
+        let isEmpty = unsafe frame.data.padlen > 0 && frame.data.padlen == header.length
+        guard unsafe !isEmpty || isLast || state.pointee.idleFrameCame() else {
+            return Callbacks.failed
+        }
         guard isLast, let stream = unsafe Callbacks.stream(session, header.stream_id, state) else {
             break
         }
@@ -183,13 +193,14 @@ private func frameSent(
         unsafe state.pointee.sentHead = header.stream_id
         if isLast { unsafe answerEnded(session, header.stream_id, state) }
     case NGHTTP2_DATA.rawValue:
-        if header.length > 0 { unsafe state.pointee.budget.dataWasSent() }
+        unsafe state.pointee.dataWasSent(
+            header.length, of: Callbacks.stream(session, header.stream_id, state))
         if isLast { unsafe answerEnded(session, header.stream_id, state) }
     case NGHTTP2_RST_STREAM.rawValue:
         let code = HTTP2ErrorCode(number: unsafe frame?.pointee.rst_stream.error_code ?? 0)
-        // What we break off for reasons of our own is not held against the peer.
-        let isOurs = code == .none || code == .cancel || code == .refusedStream
-        guard unsafe isOurs || state.pointee.streamWasReset() else { return Callbacks.failed }
+        guard unsafe state.pointee.streamWasBrokenOff(header.stream_id, code) else {
+            return Callbacks.failed
+        }
     default: break
     }
     return 0

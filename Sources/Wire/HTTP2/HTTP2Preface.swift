@@ -14,6 +14,9 @@ public enum HTTP2Preface {
 
     private static let text: StaticString = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+    /// Its length.
+    static let count = 24
+
     /// Compares the first bytes of a connection.
     public static func match(_ bytes: Span<UInt8>) -> Match {
         let preface = [UInt8](text)

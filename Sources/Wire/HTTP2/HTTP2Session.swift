@@ -8,6 +8,7 @@ public import Primitives
 @safe public struct HTTP2Session: ~Copyable {
     private let session: OpaquePointer
     private let state: HTTP2Callbacks.State
+    private var scanner: FrameScanner
     private var isDead = false
     private var isSayingGoodbye = false
 
@@ -32,6 +33,7 @@ public import Primitives
     }
 
     private init(isServer: Bool, _ limits: HTTP2Limits, _ now: Instant) {
+        scanner = FrameScanner(skipping: isServer ? HTTP2Preface.count : 0)
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(to: HTTP2State(isServer: isServer, limits: limits, now: now))
         var made: OpaquePointer?
@@ -68,9 +70,32 @@ public import Primitives
     public mutating func receive(_ bytes: Span<UInt8>, now: Instant) {
         guard !isDead, bytes.count > 0 else { return }
         core.now = now
+        core.received = unsafe bytes.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
+        var readBytes = 0
+        var position = 0
+        // Where the next frame begins, unless it has begun before.
+        var start = min(scanner.skipped, bytes.count)
+        while let frame = scanner.next(bytes, position: &position) {
+            guard core.frameBegan(frame) else { return die(HTTP2Callbacks.failed) }
+            if frame.isData, core.isServer {
+                // Whether its stream is open shows when everything before it has been read.
+                read(bytes.extracting(readBytes..<start))
+                readBytes = max(readBytes, start)
+                guard !isDead else { return }
+                guard
+                    unsafe nghttp2_session_find_stream(session, frame.stream) != nil
+                        || core.lateFrameBegan(frame.stream, isData: true)
+                else { return die(HTTP2Callbacks.failed) }
+            }
+            start = min(position + frame.length, bytes.count)
+        }
+        read(bytes.extracting(readBytes..<bytes.count))
+    }
+
+    private mutating func read(_ bytes: Span<UInt8>) {
+        guard !isDead, bytes.count > 0 else { return }
         let result = unsafe bytes.withUnsafeBufferPointer { buffer in
-            core.received = UInt(bitPattern: buffer.baseAddress)
-            return unsafe nghttp2_session_mem_recv(session, buffer.baseAddress, buffer.count)
+            unsafe nghttp2_session_mem_recv(session, buffer.baseAddress, buffer.count)
         }
         if result < 0 { die(Int32(clamping: result)) }
     }
@@ -86,8 +111,10 @@ public import Primitives
         request.method = head.method
         request.target = head.target
         request.version = .http2
-        request.authority = head.authority
         request.fields = head.fields
+        // RFC 9113 section 8.3.1: what came from HTTP/1.1 may have Host instead.
+        request.authority =
+            head.authority.isEmpty ? request.fields.value(of: "host") ?? [] : head.authority
         request.framing = try framing(of: head.fields, stream)
         if let index = request.fields.index(of: "expect") {
             guard request.fields.value(at: index).equalsIgnoringCase("100-continue") else {
@@ -115,7 +142,7 @@ public import Primitives
     ) throws(HTTPFailure) -> BodyFraming {
         let framing = try MessageFraming(fields, version: .http2)
         if let length = framing.length { return length == 0 ? .none : .length(length) }
-        return core.streams[stream].reception == .done ? .none : .chunked
+        return core.streams[stream].isBodiless ? .none : .chunked
     }
 
     /// Stops or goes on taking a stream's body: the peer may send on until its window is used up.
@@ -284,6 +311,9 @@ public import Primitives
     public mutating func takeOutput(into bytes: inout [UInt8], limit: Int, now: Instant) {
         core.now = now
         core.outputLimit = limit
+        // Frames are put together in the caller's memory: a thousand sessions keep none.
+        swap(&bytes, &core.output)
+        core.output.append(contentsOf: bytes)
         for number in takeWaiting() {
             _ = unsafe nghttp2_session_resume_data(session, number)
         }
@@ -295,8 +325,15 @@ public import Primitives
             while !isDead, core.output.count < limit, sendFrame() {}
         } while !core.unwanted.isEmpty
         core.outputLimit = 0
-        bytes.append(contentsOf: core.output)
-        core.output.removeAll(keepingCapacity: true)
+        bytes = []
+        swap(&bytes, &core.output)
+    }
+
+    /// Whether so much waits to be sent that the peer should not be read before it has taken it:
+    /// a peer that asks on and never reads would make us keep all answers (CVE-2019-9517).
+    public var isCongested: Bool {
+        let frames = unsafe nghttp2_session_get_outbound_queue_size(session)
+        return core.output.count > Limits.http2UnsentHeadBytes || frames > Limits.http2UnsentFrames
     }
 
     /// Asks for a sign of life.
@@ -357,6 +394,7 @@ public import Primitives
     /// nghttp2 has given up: the peer is told why, and nothing else happens any more.
     private mutating func die(_ problem: Int32) {
         isDead = true
+        if core.isServer { core.forgetEvents() }
         let reported: HTTP2ErrorCode =
             switch nghttp2_error(problem) {
             case NGHTTP2_ERR_FLOODED, NGHTTP2_ERR_TOO_MANY_CONTINUATIONS,
@@ -423,7 +461,8 @@ public import Primitives
         unsafe nghttp2_option_set_max_settings(options, Limits.http2SettingsEntries)
         unsafe nghttp2_option_set_max_outbound_ack(
             options, Limits.http2OutboundAcknowledgements)
-        unsafe nghttp2_option_set_max_continuations(options, Limits.http2Continuations)
+        // It counts the pieces that a frame's nine bytes come in, too; we count frames.
+        unsafe nghttp2_option_set_max_continuations(options, 9 * (Limits.http2Continuations + 1))
         // Ours comes first and has the better word for it; this is the second line.
         unsafe nghttp2_option_set_stream_reset_rate_limit(
             options, UInt64(2 * Limits.http2Resets), UInt64(2 * Limits.http2ResetsPerSecond))

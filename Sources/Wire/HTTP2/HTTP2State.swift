@@ -9,6 +9,11 @@ struct HTTP2State: ~Copyable {
     var now: Instant
     var budget: FrameBudget
     var streams = Slab<HTTP2Stream>(capacity: 8)
+    var closedStreams = ClosedStreams()
+    /// The newest stream that the peer has opened.
+    var newestStream: Int32 = 0
+    /// CONTINUATION frames one after the other.
+    private var continuations = 0
     var output: [UInt8] = []
     /// No frame of data is begun while `output` holds that much.
     var outputLimit = 0
@@ -50,7 +55,8 @@ struct HTTP2State: ~Copyable {
             nextEvent += 1
             if isWorthTelling(event) { return event }
         }
-        events.removeAll(keepingCapacity: true)
+        // Thousands of tiny frames in one read must not leave their room behind.
+        events.removeAll(keepingCapacity: events.capacity <= Self.usualEvents)
         nextEvent = 0
         return nil
     }
@@ -75,7 +81,22 @@ struct HTTP2State: ~Copyable {
         }
     }
 
+    /// Nothing more is told: nobody is to work for a peer that is being cut.
+    mutating func forgetEvents() {
+        events = []
+        nextEvent = 0
+    }
+
+    private static let usualEvents = 64
+
     // MARK: - Sending
+
+    /// A frame of data went out. When a window has cut it short, small windows earn nothing
+    /// (CVE-2019-9511).
+    mutating func dataWasSent(_ length: Int, of stream: Handle?) {
+        let isAll = stream.map { streams[$0].backlog == 0 } ?? true
+        if length > 0, isAll || length >= Limits.http2WorthwhileDataBytes { budget.dataWasSent() }
+    }
 
     /// A frame of data takes its share of what waits in a stream.
     mutating func moveToOutput(_ count: Int, of stream: Handle) {
@@ -84,10 +105,28 @@ struct HTTP2State: ~Copyable {
 
     // MARK: - Receiving
 
-    /// A frame begins. False: its peer has had its share.
+    /// A frame begins. False: nothing more is read from this peer.
     mutating func frameBegan(_ frame: FrameHeader) -> Bool {
-        guard frame.isIdle else { return true }
-        return budget.spendIdleFrame(now: now) || fail(.enhanceYourCalm)
+        continuations = frame.isContinuation ? continuations + 1 : 0
+        guard continuations <= Limits.http2Continuations else { return fail(.enhanceYourCalm) }
+        return !frame.isIdle || idleFrameCame()
+    }
+
+    /// A frame brought nothing. False: its peer has had its share.
+    mutating func idleFrameCame() -> Bool {
+        budget.spendIdleFrame(now: now) || fail(.enhanceYourCalm)
+    }
+
+    /// HEADERS or DATA begin on a stream that is not open. RFC 9113 sections 5.1 and 5.1.1: what
+    /// was on its way when we broke a stream off is ignored; else nobody sends on a stream that
+    /// has ended, or opens streams out of order. False: nothing more is read from this peer.
+    mutating func lateFrameBegan(_ number: Int32, isData: Bool) -> Bool {
+        guard isServer, number & 1 == 1, number <= newestStream else { return true }
+        switch closedStreams.ending(of: number) {
+        case .brokenOffByUs: return true
+        case .endedByPeer: return fail(.streamClosed)
+        case nil: return isData || fail(.protocolError)
+        }
     }
 
     /// A stream was broken off by either side. False: there were too many.
@@ -95,10 +134,19 @@ struct HTTP2State: ~Copyable {
         !isServer || budget.spendReset(now: now) || fail(.enhanceYourCalm)
     }
 
+    /// We have broken a stream off. False: the peer has made us do so too often.
+    mutating func streamWasBrokenOff(_ number: Int32, _ code: HTTP2ErrorCode) -> Bool {
+        if isServer { closedStreams.remember(number, .brokenOffByUs) }
+        // What we break off for reasons of our own is not held against the peer.
+        let isOurs = code == .none || code == .cancel || code == .refusedStream
+        return isOurs || streamWasReset()
+    }
+
     /// A message's head is complete, or its trailers are.
     mutating func headEnded(_ stream: Handle, isLast: Bool) -> HeadOutcome {
         switch streams[stream].reception {
         case .head:
+            streams[stream].finishHead(isLast: isLast)
             let head = streams[stream].head
             if isServer {
                 budget.streamWasOpened()
@@ -106,11 +154,11 @@ struct HTTP2State: ~Copyable {
                 if let failure = head.failure {
                     tell(.refused(stream, failure))
                 } else {
-                    guard streams[stream].isProperRequest else { return .malformed }
+                    guard streams[stream].isProperRequest else { return malformed(stream) }
                     tell(.head(stream))
                 }
             } else {
-                if head.failure != nil { return .malformed }
+                if head.failure != nil || head.isMalformed { return malformed(stream) }
                 guard head.status >= 200 else {
                     streams[stream].head = HTTP2Stream.Head()
                     return .proper
@@ -127,6 +175,12 @@ struct HTTP2State: ~Copyable {
     /// Whether a complete head can be told.
     enum HeadOutcome { case proper, malformed }
 
+    /// Nothing more of the message is of interest.
+    private mutating func malformed(_ stream: Handle) -> HeadOutcome {
+        streams[stream].reception = .done
+        return .malformed
+    }
+
     mutating func messageEnded(_ stream: Handle) {
         guard case .body = streams[stream].reception else { return }
         streams[stream].reception = .done
@@ -134,34 +188,13 @@ struct HTTP2State: ~Copyable {
     }
 
     mutating func streamClosed(_ stream: Handle, _ code: HTTP2ErrorCode) {
-        if code != .none { streams[stream].isBroken = true }
+        if code != .none || !streams[stream].hasEnded { streams[stream].isBroken = true }
+        if isServer { closedStreams.remember(streams[stream].number, .endedByPeer) }
         tell(.closed(stream, code))
     }
 
     private mutating func fail(_ code: HTTP2ErrorCode) -> Bool {
         failure = code
         return false
-    }
-}
-
-/// The nine bytes in front of each frame (RFC 9113 section 4.1), as far as they matter here.
-struct FrameHeader {
-    let kind: UInt8
-    let flags: UInt8
-    let length: Int
-
-    private static let endStream: UInt8 = 0x1
-    private static let endHeaders: UInt8 = 0x4
-
-    /// Whether the frame carries nothing of a message.
-    var isIdle: Bool {
-        switch kind {
-        case 0x0: length == 0 && flags & Self.endStream == 0
-        case 0x1: length == 0 && flags & (Self.endStream | Self.endHeaders) == 0
-        case 0x9: length == 0 && flags & Self.endHeaders == 0
-        // RST_STREAM and GOAWAY are bounded otherwise.
-        case 0x3, 0x7: false
-        default: true
-        }
     }
 }

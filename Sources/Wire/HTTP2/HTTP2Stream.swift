@@ -19,8 +19,12 @@ struct HTTP2Stream {
         var authority: [UInt8] = []
         var status = 0
         var fields = HeaderFields()
+        /// All crumbs of the cookie in one.
+        var cookie: [UInt8] = []
         var listBytes = 0
         var failure: HTTPFailure?
+        /// A field is not what RFC 9113 section 8.2.1 allows.
+        var isMalformed = false
     }
 
     /// The number on the wire; 0 until a request has got one.
@@ -28,9 +32,11 @@ struct HTTP2Stream {
     var owner: HTTP2StreamOwner?
     var reception = Reception.head
     var head = Head()
+    /// The message that we receive ended with its head.
+    var isBodiless = false
     /// The request wants no body in its answer.
     var isHeadRequest = false
-    /// The stream was broken off by the peer before it was told of.
+    /// The stream ended before our message did.
     var isBroken = false
     var wasTold = false
 
@@ -77,20 +83,24 @@ struct HTTP2Stream {
         }
     }
 
-    /// Takes one field of the head. False: the list is far too long to go on listening.
+    /// Takes one field of the head, or of the trailers, which say nothing that we would pass on.
+    /// False: the list is far too long to go on listening.
     mutating func take(
         name: Span<UInt8>, value: Span<UInt8>, limits: HTTP2Limits
     ) -> Bool {
         head.listBytes += name.count + value.count + 32
+        guard case .head = reception else {
+            return head.listBytes <= Self.bearableLists * limits.headerListBytes
+        }
         guard head.listBytes <= limits.headerListBytes, head.fields.count < limits.headerFields
         else {
             head.failure = HTTPFailure(
                 status: 431, reason: "The request's header is too long, or has too many fields.")
-            return head.listBytes <= 4 * limits.headerListBytes
+            return head.listBytes <= Self.bearableLists * limits.headerListBytes
         }
         // nghttp2 has checked that pseudo-header fields are known, first and single.
         guard name.count > 0, name[0] == UInt8(ascii: ":") else {
-            head.fields.append(name: name, value: value)
+            takeField(name, value)
             return true
         }
         switch name.count {
@@ -105,6 +115,38 @@ struct HTTP2Stream {
         default: break
         }
         return true
+    }
+
+    /// A list that is too long is read up to this many times its limit: then it can be answered.
+    private static let bearableLists = 4
+
+    private mutating func takeField(_ name: Span<UInt8>, _ value: Span<UInt8>) {
+        guard Self.isProper(name: name), Self.isProper(value: value) else {
+            head.isMalformed = true
+            return
+        }
+        guard name.equals("cookie") else {
+            return head.fields.append(name: name, value: value)
+        }
+        if !head.cookie.isEmpty { head.cookie.append("; ") }
+        head.cookie.append(span: value)
+    }
+
+    /// A token without upper-case letters (RFC 9113 section 8.2.1).
+    private static func isProper(name: Span<UInt8>) -> Bool {
+        for index in name.indices
+        where !ByteClass.isToken(name[index]) || name[index].asciiLowercased != name[index] {
+            return false
+        }
+        return name.count > 0
+    }
+
+    /// No control character, and no white space around (RFC 9113 section 8.2.1). nghttp2 looks for
+    /// that too; what gets through here could become a line of HTTP/1.1 elsewhere.
+    private static func isProper(value: Span<UInt8>) -> Bool {
+        guard value.count > 0 else { return true }
+        for index in value.indices where !ByteClass.isFieldValue(value[index]) { return false }
+        return !ByteClass.isBlank(value[0]) && !ByteClass.isBlank(value[value.count - 1])
     }
 
     private mutating func takeTarget(_ value: Span<UInt8>, _ limits: HTTP2Limits) {
@@ -124,8 +166,17 @@ struct HTTP2Stream {
         return status
     }
 
+    /// The head is complete: the cookie's crumbs become one field (RFC 9113 section 8.2.3).
+    mutating func finishHead(isLast: Bool) {
+        isBodiless = isLast
+        guard !head.cookie.isEmpty else { return }
+        head.fields.append("cookie", head.cookie)
+        head.cookie = []
+    }
+
     /// Whether a complete request head says one thing only (RFC 9113 section 8.3.1).
     var isProperRequest: Bool {
+        guard !head.isMalformed else { return false }
         guard head.method != .connect else { return !head.authority.isEmpty }
         let isAsterisk = head.method == .options && head.target.span.equals("*")
         guard head.target.first == UInt8(ascii: "/") || isAsterisk,
@@ -134,6 +185,7 @@ struct HTTP2Stream {
         else { return false }
         guard let index = head.fields.index(of: "host") else { return true }
         let host = head.fields.value(at: index)
+        for index in host.indices where !ByteClass.isAuthority(host[index]) { return false }
         return head.fields.index(of: "host", from: index + 1) == nil
             && (head.authority.isEmpty || Self.isSameHost(host, head.authority.span))
     }

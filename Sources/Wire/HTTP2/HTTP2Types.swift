@@ -14,6 +14,8 @@ public struct HTTP2ErrorCode: Sendable, Equatable {
     public static let protocolError = HTTP2ErrorCode(number: 0x1)
     /// A side's own mistake.
     public static let internalError = HTTP2ErrorCode(number: 0x2)
+    /// A frame came for a stream that its sender had ended.
+    public static let streamClosed = HTTP2ErrorCode(number: 0x5)
     /// The stream was not begun: it may be tried again elsewhere.
     public static let refusedStream = HTTP2ErrorCode(number: 0x7)
     /// The stream is not wanted any more.
