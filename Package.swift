@@ -78,7 +78,7 @@ let package = Package(
             name: "PrimitivesTests", dependencies: ["Primitives", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "WireTests", dependencies: ["Wire", "Primitives", "TestSupport"],
+            name: "WireTests", dependencies: ["Wire", "Primitives", "COpenSSL", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "TranslationTests",
