@@ -32,6 +32,9 @@ extension Worker where K: ~Copyable {
         case .broken(let reason):
             if case .handshaking = upstreams[handle].state {
                 upstreamLost(handle, .tls(reason ?? "the connection was reset"))
+            } else if let reason {
+                // In TLS 1.3 a server judges our certificate after we think the handshake done.
+                upstreamLost(handle, .tls(reason))
             } else {
                 upstreamLost(handle, .closed)
             }
