@@ -72,7 +72,8 @@ let package = Package(
 
         // Tests mirror the floors.
         .target(
-            name: "TestSupport", dependencies: ["Wire", "Primitives"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Wire", "Primitives", "COpenSSL"],
+            path: "Tests/TestSupport",
             swiftSettings: testSettings),
         .testTarget(
             name: "PrimitivesTests", dependencies: ["Primitives", "TestSupport"],

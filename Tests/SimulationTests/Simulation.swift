@@ -46,18 +46,21 @@ struct Simulation: ~Copyable {
     /// Whether backends answer at all.
     var areBackendsSilent = false
 
-    init(seed: UInt64, options: SimulatorOptions = SimulatorOptions()) throws {
+    init(
+        seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
+        configuration text: String = Self.configuration, tls: TLSContext? = nil
+    ) throws {
         world = SimulatedWorld(seed: seed)
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
-        ).read(Array(Self.configuration.utf8))
+        ).read(Array(text.utf8))
         let configuration = try #require(outcome.configuration, "\(outcome.problems)")
         let builder = PlanBuilder(configuration: configuration, environment: [:]) { _, _ in }
         plan = try builder.build(metrics: metrics, previous: nil)
         worker = Worker(
             kernel: SimulatedKernel(world: world),
-            listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
+            listeners: [OpenListener(descriptor: 3, tls: tls)], plan: plan, role: .gateway,
             shard: 0, workerCount: 1, ledger: ledger)
     }
 
@@ -189,12 +192,13 @@ struct ClientView {
 
 /// A chat request on the wire.
 func chatRequest(
-    model: String, stream: Bool, key: String = "sk-test", text: String = "Hello, world"
+    model: String, stream: Bool, key: String? = "sk-test", text: String = "Hello, world"
 ) -> [UInt8] {
     let messages = #"[{"role":"user","content":"\#(text)"}]"#
     let body = #"{"model":"\#(model)","stream":\#(stream),"messages":\#(messages)}"#
     return Array(
-        ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer \(key)\r\n"
+        ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
+            + (key.map { "Authorization: Bearer \($0)\r\n" } ?? "")
             + "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n\r\n"
             + body).utf8)
 }

@@ -41,7 +41,7 @@ struct BackendReader {
         backend.headers = readHeaders(scope)
         readTimeouts(scope, into: &backend.timeouts)
         readConnections(scope, into: &backend.connections)
-        readTLS(scope, into: &backend.tls)
+        backend.tls = TLSReader(reader: reader).readClient(scope)
         backend.isLegacyDialect = scope.bool("legacy") ?? false
         backend.rewritesModel = scope.bool("rewrite_model") ?? false
         return backend
@@ -100,16 +100,6 @@ struct BackendReader {
         connections.idleMilliseconds =
             scope.quantity("idle", "60s", Quantities.milliseconds)
             ?? connections.idleMilliseconds
-    }
-
-    private func readTLS(_ scope: ConfigurationScope, into tls: inout ClientTLSConfiguration) {
-        guard let scope = scope.scope("tls", allowing: ["ca", "server_name", "verify"]) else {
-            return
-        }
-        tls.certificateAuthority = scope.path("ca", folder: reader.folder)
-        reader.check(tls.certificateAuthority.map { .file($0) }, at: scope["ca"])
-        tls.serverName = scope.text("server_name")
-        tls.isVerified = scope.bool("verify") ?? true
     }
 }
 

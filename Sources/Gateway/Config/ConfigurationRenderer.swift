@@ -17,6 +17,7 @@ public enum ConfigurationRenderer {
                 writer.beginObject()
                 text("certificate", tls.certificate, &writer)
                 text("key", tls.key, &writer)
+                if let authority = tls.clientAuthority { text("client_ca", authority, &writer) }
                 writer.endObject()
             }
             writer.endObject()
@@ -98,6 +99,10 @@ public enum ConfigurationRenderer {
         if let name = backend.tls.serverName { text("server_name", name, &writer) }
         writer.key("verify")
         writer.bool(backend.tls.isVerified)
+        if let identity = backend.tls.identity {
+            text("certificate", identity.certificate, &writer)
+            text("key", identity.key, &writer)
+        }
         writer.endObject()
     }
 
@@ -152,7 +157,7 @@ public enum ConfigurationRenderer {
             text("name", tenant.name, &writer)
             writer.key("keys")
             writer.beginArray()
-            for _ in tenant.keys { writer.string("***") }
+            for key in tenant.keys { write(key, &writer) }
             writer.endArray()
             writer.key("models")
             writer.beginArray()
@@ -165,6 +170,14 @@ public enum ConfigurationRenderer {
             writer.endObject()
         }
         writer.endArray()
+    }
+
+    private static func write(_ key: TenantConfiguration.Key, _ writer: inout JSONWriter) {
+        // A subject is no secret: every connection shows it.
+        guard case .certificate(let subject) = key else { return writer.string("***") }
+        writer.beginObject()
+        text("client_certificate", subject, &writer)
+        writer.endObject()
     }
 
     private static func write(_ limit: LimitConfiguration, _ writer: inout JSONWriter) {

@@ -1,5 +1,6 @@
 import COpenSSL
 import Primitives
+import TestSupport
 import Testing
 
 @testable import Wire
