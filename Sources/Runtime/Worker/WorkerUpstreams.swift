@@ -183,7 +183,11 @@ extension Worker where K: ~Copyable {
         bytes.append(contentsOf: request.body)
         let isAlive = upstreams[handle].transport.send(bytes.span, &kernel)
         swap(&bytes, &writeBuffer)
-        guard isAlive else { return upstreamLost(handle, .closed) }
+        // A server that does not take our certificate says so before it closes: what it said is
+        // read first, in the next turn.
+        guard isAlive || !isReused && upstreams[handle].transport.tls != nil else {
+            return upstreamLost(handle, .closed)
+        }
         carryOut(leg.flight)
     }
 
