@@ -300,9 +300,10 @@ def test_sessions_are_resumed_by_every_worker_and_across_a_reload(start, simulat
     wait_for(is_refused)
 
 
-def s_client(gateway, *options, text=b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"):
+def s_client(gateway, *options, text=b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", commands=False):
+    more = [] if commands else ["-ign_eof"]
     done = subprocess.run(
-        ["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-ign_eof", *options], input=text, capture_output=True, timeout=20)
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", *more, *options], input=text, capture_output=True, timeout=20)
     return (done.stdout + done.stderr).decode(errors="replace")
 
 
@@ -320,6 +321,7 @@ def test_what_openssl_sees(start, simulator, servers, tmp_path):
     for version in ("-tls1", "-tls1_1"):
         refused = s_client(gateway, version, "-cipher", "ALL:@SECLEVEL=0")
         assert "alert protocol version" in refused and "Cipher is (NONE)" in refused
+    assert "no renegotiation" in s_client(gateway, "-tls1_2", text=b"R\n", commands=True)
     assert "handshake failure" in s_client(gateway, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")
 
 
