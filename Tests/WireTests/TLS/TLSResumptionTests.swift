@@ -69,10 +69,10 @@ import Testing
     func `no session outlives its client's certificate`(_ version: Int32) throws {
         let scoped = secret.scoped(to: "listener")
         let yesterday = try server.server(clientsOf: authority, tickets: scoped)
-        TLSLink.limit(yesterday, to: version)
         X509_VERIFY_PARAM_set_time(SSL_CTX_get0_param(yesterday.pointer), time(nil) - 86_400)
         let expired = try TestCertificate("team-a", issuer: authority, until: -60)
         let client = try expired.client(of: server)
+        TLSLink.limit(client, to: version)
         #expect(try !TLSLink.meet(client, yesterday).isResumed)
         #expect(throws: TLSFailure.self) {
             try TLSLink.meet(client, server.server(clientsOf: authority, tickets: scoped))
