@@ -72,13 +72,14 @@ let package = Package(
 
         // Tests mirror the floors.
         .target(
-            name: "TestSupport", dependencies: ["Wire", "Primitives"], path: "Tests/TestSupport",
+            name: "TestSupport", dependencies: ["Wire", "Primitives", "COpenSSL"],
+            path: "Tests/TestSupport",
             swiftSettings: testSettings),
         .testTarget(
             name: "PrimitivesTests", dependencies: ["Primitives", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
-            name: "WireTests", dependencies: ["Wire", "Primitives", "TestSupport"],
+            name: "WireTests", dependencies: ["Wire", "Primitives", "COpenSSL", "TestSupport"],
             swiftSettings: testSettings),
         .testTarget(
             name: "TranslationTests",

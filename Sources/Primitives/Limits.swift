@@ -94,6 +94,17 @@ public enum Limits {
     /// Streams of one connection that a backend is assumed to take before it has said how many.
     public static let http2AssumedStreams = 100
 
+    // MARK: TLS
+
+    /// How long a session may be resumed: the default of OpenSSL, far below the week that RFC 8446
+    /// section 4.6.1 allows.
+    public static let tlsSessionSeconds = 7_200
+    /// Tickets are sealed with one secret for this long: who steals it reads no older TLS 1.2
+    /// connection (RFC 5077 section 5.5).
+    public static let tlsTicketSecretMilliseconds = 12 * 3_600_000
+    /// Sessions kept for a backend: what a burst of new connections can use at once.
+    public static let tlsSessions = 32
+
     // MARK: Backends
 
     /// The longest whole answer: 2,048 embeddings of 3,072 dimensions as text are about 80 MB.

@@ -54,14 +54,15 @@ struct Simulation: ~Copyable {
 
     init(
         seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
-        backendHTTP: BackendHTTP = .http1
+        backendHTTP: BackendHTTP = .http1,
+        configuration text: String = Self.configuration, tls: TLSContext? = nil
     ) throws {
         self.backendHTTP = backendHTTP
         world = SimulatedWorld(seed: seed)
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
-        ).read(Array(Self.configuration.utf8))
+        ).read(Array(text.utf8))
         var configuration = try #require(outcome.configuration, "\(outcome.problems)")
         for index in configuration.backends.indices {
             configuration.backends[index].http = backendHTTP
@@ -70,7 +71,7 @@ struct Simulation: ~Copyable {
         plan = try builder.build(metrics: metrics, previous: nil)
         worker = Worker(
             kernel: SimulatedKernel(world: world),
-            listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
+            listeners: [OpenListener(descriptor: 3, tls: tls)], plan: plan, role: .gateway,
             shard: 0, workerCount: 1, ledger: ledger)
     }
 
@@ -199,11 +200,12 @@ struct ClientView {
 
 /// A chat request on the wire.
 func chatRequest(
-    model: String, stream: Bool, key: String = "sk-test", text: String = "Hello, world"
+    model: String, stream: Bool, key: String? = "sk-test", text: String = "Hello, world"
 ) -> [UInt8] {
     let body = chatBody(model: model, stream: stream, text: text)
     return Array(
-        ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer \(key)\r\n"
+        ("POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\n"
+            + (key.map { "Authorization: Bearer \($0)\r\n" } ?? "")
             + "Content-Type: application/json\r\nContent-Length: \(body.count)\r\n\r\n").utf8)
         + body
 }

@@ -41,7 +41,7 @@ struct BackendReader {
         backend.headers = readHeaders(scope)
         readTimeouts(scope, into: &backend.timeouts)
         readConnections(scope, into: &backend.connections)
-        readTLS(scope, into: &backend.tls)
+        backend.tls = TLSReader(reader: reader).readClient(scope)
         let versions = BackendHTTP.allCases.map(\.rawValue)
         if let version = scope.choice("http", among: versions).flatMap(BackendHTTP.init) {
             backend.http = version
@@ -115,16 +115,6 @@ struct BackendReader {
         connections.idleMilliseconds =
             scope.quantity("idle", "60s", Quantities.milliseconds)
             ?? connections.idleMilliseconds
-    }
-
-    private func readTLS(_ scope: ConfigurationScope, into tls: inout ClientTLSConfiguration) {
-        guard let scope = scope.scope("tls", allowing: ["ca", "server_name", "verify"]) else {
-            return
-        }
-        tls.certificateAuthority = scope.path("ca", folder: reader.folder)
-        reader.check(tls.certificateAuthority.map { .file($0) }, at: scope["ca"])
-        tls.serverName = scope.text("server_name")
-        tls.isVerified = scope.bool("verify") ?? true
     }
 }
 

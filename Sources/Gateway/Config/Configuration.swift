@@ -30,7 +30,8 @@ public struct Configuration: Sendable {
 
     /// Whether another configuration changes what is opened once, at start.
     public func needsRestart(for other: Configuration) -> Bool {
-        listeners != other.listeners || admin != other.admin || workers != other.workers
+        listeners.map(\.address) != other.listeners.map(\.address) || admin != other.admin
+            || workers != other.workers
             || stateDirectory != other.stateDirectory
     }
 }
@@ -72,11 +73,14 @@ public struct ServerTLSConfiguration: Sendable, Equatable {
     public var certificate: String
     /// Path of the PEM key.
     public var key: String
+    /// Path of the authorities that a client's certificate must come from; nil asks for none.
+    public var clientAuthority: String?
 
     /// A certificate.
-    public init(certificate: String, key: String) {
+    public init(certificate: String, key: String, clientAuthority: String? = nil) {
         self.certificate = certificate
         self.key = key
+        self.clientAuthority = clientAuthority
     }
 }
 
@@ -203,6 +207,20 @@ public struct BackendConnections: Sendable, Equatable {
     public init() {}
 }
 
+/// A certificate and its key.
+public struct CertificateFiles: Sendable, Equatable {
+    /// Path of the PEM chain.
+    public var certificate: String
+    /// Path of the PEM key.
+    public var key: String
+
+    /// Two files.
+    public init(certificate: String, key: String) {
+        self.certificate = certificate
+        self.key = key
+    }
+}
+
 /// TLS towards a backend.
 public struct ClientTLSConfiguration: Sendable, Equatable {
     /// Path of a PEM bundle that replaces the system's authorities.
@@ -211,6 +229,8 @@ public struct ClientTLSConfiguration: Sendable, Equatable {
     public var serverName: String?
     /// Whether the certificate is verified. Only `verify: false` in the file turns it off.
     public var isVerified = true
+    /// What we prove our own identity with; nil for nothing.
+    public var identity: CertificateFiles?
 
     /// The defaults.
     public init() {}
@@ -249,12 +269,14 @@ public struct TargetConfiguration: Sendable {
 
 /// Who pays.
 public struct TenantConfiguration: Sendable {
-    /// One API key.
+    /// What requests of a tenant prove themselves with.
     public enum Key: Sendable {
         /// The key itself.
         case plain(SecretSource)
         /// Its SHA-256, 32 bytes.
         case digest([UInt8])
+        /// The subject of a client's certificate: a whole name, or only `CN=…`.
+        case certificate(String)
     }
 
     /// The name.

@@ -62,7 +62,10 @@ public struct ConfigurationReader {
         ).read(scope)
         configuration.tenants = TenantReader(
             reader: self, routes: configuration.routes.map { ModelPattern($0.model) },
-            isLoopback: configuration.listeners.allSatisfy { $0.address.isLoopback }
+            isLoopback: configuration.listeners.allSatisfy { $0.address.isLoopback },
+            asksForCertificates: configuration.listeners.contains {
+                $0.tls?.clientAuthority != nil
+            }
         ).read(scope)
         configuration.prices = readPrices(scope, routes: configuration.routes)
         readLimits(scope, into: &configuration.limits)
@@ -181,6 +184,17 @@ public struct ConfigurationReader {
             problems.add(error.message, at: node)
         }
     }
+
+    /// The bytes of a file that is read at start, or a problem; nil also when no file is looked at.
+    func contents(of path: String?, at node: YAMLNode?) -> [UInt8]? {
+        guard let secrets, let path, let node else { return nil }
+        do throws(SecretResolver.Failure) {
+            return try secrets.resolve(.file(path)).exposed
+        } catch {
+            problems.add(error.message, at: node)
+            return nil
+        }
+    }
 }
 
 /// Reads `listeners`.
@@ -207,19 +221,8 @@ struct ListenerReader {
                 reader.problems.add("this address is listened on twice", at: place)
             }
             seen.append(address)
-            return ListenerConfiguration(address: address, tls: readTLS(listener))
+            return ListenerConfiguration(
+                address: address, tls: TLSReader(reader: reader).readServer(listener))
         }
-    }
-
-    private func readTLS(_ scope: ConfigurationScope) -> ServerTLSConfiguration? {
-        guard let tls = scope.scope("tls", allowing: ["certificate", "key"]) else { return nil }
-        guard tls.required("certificate", in: "\"tls\"") != nil,
-            tls.required("key", in: "\"tls\"") != nil,
-            let certificate = tls.path("certificate", folder: reader.folder),
-            let key = tls.path("key", folder: reader.folder)
-        else { return nil }
-        reader.check(.file(certificate), at: tls["certificate"])
-        reader.check(.file(key), at: tls["key"])
-        return ServerTLSConfiguration(certificate: certificate, key: key)
     }
 }

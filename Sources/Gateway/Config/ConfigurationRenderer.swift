@@ -17,6 +17,7 @@ public enum ConfigurationRenderer {
                 writer.beginObject()
                 text("certificate", tls.certificate, &writer)
                 text("key", tls.key, &writer)
+                if let authority = tls.clientAuthority { text("client_ca", authority, &writer) }
                 writer.endObject()
             }
             writer.endObject()
@@ -99,6 +100,10 @@ public enum ConfigurationRenderer {
         if let name = backend.tls.serverName { text("server_name", name, &writer) }
         writer.key("verify")
         writer.bool(backend.tls.isVerified)
+        if let identity = backend.tls.identity {
+            text("certificate", identity.certificate, &writer)
+            text("key", identity.key, &writer)
+        }
         writer.endObject()
     }
 
@@ -153,7 +158,7 @@ public enum ConfigurationRenderer {
             text("name", tenant.name, &writer)
             writer.key("keys")
             writer.beginArray()
-            for _ in tenant.keys { writer.string("***") }
+            for key in tenant.keys { write(key, &writer) }
             writer.endArray()
             writer.key("models")
             writer.beginArray()
@@ -166,6 +171,14 @@ public enum ConfigurationRenderer {
             writer.endObject()
         }
         writer.endArray()
+    }
+
+    private static func write(_ key: TenantConfiguration.Key, _ writer: inout JSONWriter) {
+        // A subject is no secret: every connection shows it.
+        guard case .certificate(let subject) = key else { return writer.string("***") }
+        writer.beginObject()
+        text("client_certificate", subject, &writer)
+        writer.endObject()
     }
 
     private static func write(_ limit: LimitConfiguration, _ writer: inout JSONWriter) {

@@ -5,6 +5,8 @@ struct TenantReader {
     let reader: ConfigurationReader
     let routes: [ModelPattern]
     let isLoopback: Bool
+    /// Whether a listener has `client_ca`.
+    let asksForCertificates: Bool
 
     func read(_ scope: ConfigurationScope) -> [TenantConfiguration] {
         guard scope["tenants"] != nil else {
@@ -16,7 +18,7 @@ struct TenantReader {
             return []
         }
         var seen: [String] = []
-        var digests: [[UInt8]] = []
+        var known = KnownKeys()
         return scope.list("tenants").compactMap { node in
             guard let tenant = ConfigurationScope(node, "a tenant", reader.problems) else {
                 return nil
@@ -30,26 +32,37 @@ struct TenantReader {
             }
             seen.append(name)
             var result = TenantConfiguration(name: name)
-            result.keys = tenant.list("keys").compactMap { readKey($0, &digests) }
+            result.keys = tenant.list("keys").compactMap { readKey($0, &known) }
             result.models = readModels(tenant)
             result.limits = tenant.list("limits").compactMap { readLimit($0) }
             return result
         }
     }
 
-    private func readKey(_ node: YAMLNode, _ digests: inout [[UInt8]]) -> TenantConfiguration.Key? {
-        if let scope = ConfigurationScope(node, "a key", reader.problems), scope["sha256"] != nil {
+    /// What earlier tenants and keys have: nothing may stand for two of them.
+    private struct KnownKeys {
+        var digests: [[UInt8]] = []
+        var subjects: [String] = []
+    }
+
+    private func readKey(_ node: YAMLNode, _ known: inout KnownKeys) -> TenantConfiguration.Key? {
+        guard let scope = ConfigurationScope(node, "a key", reader.problems) else { return nil }
+        if scope["client_certificate"] != nil {
+            return readSubject(scope, &known.subjects).map { .certificate($0) }
+        }
+        if scope["sha256"] != nil {
             scope.allow(["sha256"], in: "a key")
             guard let text = scope.text("sha256"), let digest = Self.digest(text) else {
                 reader.problems.add("\"sha256\" must be 64 hexadecimal digits", at: node)
                 return nil
             }
-            if digests.contains(digest) { reader.problems.add("this key stands twice", at: node) }
-            digests.append(digest)
+            if known.digests.contains(digest) {
+                reader.problems.add("this key stands twice", at: node)
+            }
+            known.digests.append(digest)
             return .digest(digest)
         }
-        guard case .mapping = node.content,
-            let source = SecretReader.read(node, "key", folder: reader.folder, reader.problems)
+        guard let source = SecretReader.read(node, "key", folder: reader.folder, reader.problems)
         else { return nil }
         reader.check(source, at: node)
         if case .value = source, !isLoopback {
@@ -59,6 +72,32 @@ struct TenantReader {
                         + "{sha256: …} (sluice key makes one)", at: node, severity: .warning))
         }
         return .plain(source)
+    }
+
+    /// `{client_certificate: "CN=…"}`: who a verified certificate must be about.
+    private func readSubject(
+        _ scope: ConfigurationScope, _ known: inout [String]
+    ) -> String? {
+        scope.allow(["client_certificate"], in: "a key")
+        guard let subject = scope.text("client_certificate") else { return nil }
+        guard SubjectText.isWellFormed(subject) else {
+            reader.problems.add(
+                "\"client_certificate\" must be a subject such as CN=team-a or "
+                    + "CN=team-a,O=Example, as \"openssl x509 -noout -subject -nameopt RFC2253\" "
+                    + "shows it behind \"subject=\", not \"\(subject)\"",
+                at: scope["client_certificate"] ?? scope.node)
+            return nil
+        }
+        if !asksForCertificates {
+            reader.problems.add(
+                "no listener asks for client certificates: set \"client_ca\" in a listener's "
+                    + "\"tls\"", at: scope.node)
+        }
+        if known.contains(subject) {
+            reader.problems.add("this client certificate stands twice", at: scope.node)
+        }
+        known.append(subject)
+        return subject
     }
 
     private static func digest(_ text: String) -> [UInt8]? {

@@ -212,7 +212,7 @@ extension CallInProgress {
         switch failure {
         case .connect(let detail):
             return (upstream("could not be reached: \(detail)", backend), .connectFailed)
-        case .tls(let detail):
+        case .tls(let detail) where phase != .answering:
             return (upstream("could not be reached by TLS: \(detail)", backend), .connectFailed)
         case .poolExhausted:
             var error = APIError(
@@ -223,7 +223,7 @@ extension CallInProgress {
             error.retryAfterSeconds = 1
             error.isWorthAnotherTarget = true
             return (error, .connectFailed)
-        case .closed:
+        case .closed, .tls:
             let when = phase == .answering ? "in the middle of its answer" : "without an answer"
             return (upstream("closed the connection \(when)", backend), .reset)
         case .reset(let code):

@@ -27,14 +27,16 @@ public struct Exchange: ~Copyable {
     private var state: State
 
     /// An exchange for a request whose head has just arrived; orders may hold an early answer.
+    /// `subject` is whom the client's certificate is about, where one was asked for.
     public init(
-        head: borrowing RequestHead, plan: Plan, context: inout ExchangeContext,
+        head: borrowing RequestHead, subject: CertificateSubject?, plan: Plan,
+        context: inout ExchangeContext,
         orders: inout ExchangeOrders
     ) {
         self.plan = plan
         origin = RequestOrigin(head: head, context: &context)
         state = .finished
-        switch RequestGate(plan: plan).decide(head) {
+        switch RequestGate(plan: plan, subject: subject).decide(head) {
         case .read(let endpoint, let tenant, let keyID):
             var body: [UInt8] = []
             if case .length(let length) = head.framing {

@@ -16,6 +16,8 @@ struct RequestGate {
     }
 
     let plan: Plan
+    /// Whom the client's verified certificate is about; nil without one.
+    let subject: CertificateSubject?
 
     func decide(_ head: borrowing RequestHead) -> Decision {
         let path = Self.path(of: head.target)
@@ -31,7 +33,7 @@ struct RequestGate {
         } else if head.method != .post {
             return Self.methodNotAllowed("POST")
         }
-        guard let identity = identify(head) else { return .refuse(Self.invalidKey) }
+        guard let identity = identify(head) else { return .refuse(refusal) }
         guard let endpoint else { return .models(named: modelName, tenant: identity.tenant) }
         if let error = checkBody(head) { return .refuse(error) }
         return .read(endpoint, tenant: identity.tenant, keyID: identity.keyID)
@@ -40,6 +42,8 @@ struct RequestGate {
     private func identify(_ head: borrowing RequestHead) -> (tenant: Int, keyID: String)? {
         if let index = head.fields.index(of: "authorization") {
             let value = head.fields.value(at: index)
+            // SDKs that were given no key send the scheme alone.
+            if value.equalsIgnoringCase("bearer") { return identifyWithoutKey() }
             guard value.count > 7, value.extracting(0..<7).equalsIgnoringCase("bearer ") else {
                 return plan.authenticate(nil)
             }
@@ -48,8 +52,17 @@ struct RequestGate {
         if let index = head.fields.index(of: "api-key") ?? head.fields.index(of: "x-api-key") {
             return plan.authenticate(Self.trimmed(head.fields.value(at: index)))
         }
-        return plan.authenticate(nil)
+        return identifyWithoutKey()
     }
+
+    /// A key goes before a certificate: what the client says about this request before what stands
+    /// for the connection.
+    private func identifyWithoutKey() -> (tenant: Int, keyID: String)? {
+        guard let subject else { return plan.authenticate(nil) }
+        return plan.authenticate(certificate: subject)
+    }
+
+    private var refusal: APIError { subject == nil ? Self.invalidKey : Self.unknownClient }
 
     private func checkBody(_ head: borrowing RequestHead) -> APIError? {
         switch head.framing {
@@ -108,6 +121,12 @@ struct RequestGate {
         status: 401, type: "invalid_request_error", code: "invalid_api_key",
         message: "Missing or unknown API key. Send one of this gateway's keys as "
             + "Authorization: Bearer KEY.")
+
+    private static let unknownClient = APIError(
+        status: 401, type: "invalid_request_error", code: "invalid_api_key",
+        message: "Neither an API key nor this connection's client certificate is known here. "
+            + "Send one of this gateway's keys as Authorization: Bearer KEY, or connect with a "
+            + "certificate whose subject a tenant names.")
 
     private static func unknownEndpoint(_ path: [UInt8]) -> APIError {
         let isMetrics = path.span.equals("/metrics")

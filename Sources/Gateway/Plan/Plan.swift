@@ -1,6 +1,6 @@
 import Primitives
 public import Translation
-import Wire
+public import Wire
 
 /// Everything a request needs to know, immutable: a reload makes a new plan, and each Exchange
 /// keeps the one it began with.
@@ -26,6 +26,8 @@ public final class Plan: Sendable {
 
     private let routeTable: RouteTable
     private let keys: [[UInt8]: KeyPlan]
+    /// The tenants of certificates' subjects.
+    private let subjects: [String: Int]
     private let isOpen: Bool
 
     /// One accepted API key.
@@ -39,7 +41,7 @@ public final class Plan: Sendable {
     /// - Parameters:
     ///   - configuration: the file as it was read.
     ///   - backends: one for each `configuration.backends`, in order.
-    ///   - keyDigests: for each tenant in order, the SHA-256 digests of its keys.
+    ///   - keyDigests: for each tenant in order, the SHA-256 digests of its API keys.
     ///   - metrics: the process's counters.
     ///   - createdSeconds: the Unix time of this moment.
     ///   - previous: the plan this one replaces; accounts of unchanged limits go on.
@@ -69,6 +71,7 @@ public final class Plan: Sendable {
                 : configuration.tenants.map { (name: $0.name, limits: $0.limits) },
             carryingOverFrom: previous?.quota)
         keys = Self.index(keyDigests)
+        subjects = Self.subjects(of: configuration.tenants)
     }
 
     /// Who a request is from: the tenant and the short name of the key; nil when the key is
@@ -79,6 +82,16 @@ public final class Plan: Sendable {
         guard let key else { return isOpen ? (0, "") : nil }
         guard let found = keys[SHA256.digest(key)] else { return isOpen ? (0, "") : nil }
         return (found.tenant, found.keyID)
+    }
+
+    /// Who a request without a key is from, by the client's verified certificate; nil when no
+    /// tenant names its subject. The whole name goes before the common name alone.
+    public func authenticate(
+        certificate subject: CertificateSubject
+    ) -> (tenant: Int, keyID: String)? {
+        let tenant = subjects[subject.text] ?? subject.commonName.flatMap { subjects[$0] }
+        if let tenant { return (tenant, subject.shortName) }
+        return isOpen ? (0, "") : nil
     }
 
     /// The route that serves a model; nil when there is none.
@@ -93,6 +106,14 @@ public final class Plan: Sendable {
     func appendLogLine(_ row: LedgerRow, to line: inout [UInt8]) {
         guard log.hasAccessLog else { return }
         AccessLogLine.append(row, isJSON: log.isJSON, to: &line)
+    }
+
+    private static func subjects(of tenants: [TenantConfiguration]) -> [String: Int] {
+        var subjects: [String: Int] = [:]
+        for (tenant, configuration) in tenants.enumerated() {
+            for case .certificate(let subject) in configuration.keys { subjects[subject] = tenant }
+        }
+        return subjects
     }
 
     private static func index(_ keyDigests: [[[UInt8]]]) -> [[UInt8]: KeyPlan] {

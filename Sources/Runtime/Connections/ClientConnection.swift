@@ -39,6 +39,8 @@ struct ClientConnection: ~Copyable {
     var transport: Transport
     var reader: HTTP1RequestReader
     var state: State = .greeting
+    /// Whom the client's certificate is about; nil where none is asked for.
+    var subject: CertificateSubject?
     /// The beginning of a head, or requests sent ahead.
     var carried: [UInt8] = []
     /// When the connection is closed unless something happens; its meaning follows from the state.

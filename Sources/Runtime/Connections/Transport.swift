@@ -45,6 +45,11 @@ struct Transport: ~Copyable {
         mutating get { tls?.applicationProtocol ?? nil }
     }
 
+    /// Whom a client's certificate is about; nil where none was asked for.
+    var clientSubject: CertificateSubject? {
+        mutating get { tls?.clientSubject ?? nil }
+    }
+
     /// Sends bytes now as far as possible and keeps the rest. False: the connection is broken.
     mutating func send(_ bytes: Span<UInt8>, _ kernel: inout some Kernel & ~Copyable) -> Bool {
         guard tls == nil else {

@@ -1,5 +1,6 @@
 public import Gateway
 public import Primitives
+public import Wire
 
 /// What other threads tell a worker.
 public enum Mail: Sendable {
@@ -7,8 +8,9 @@ public enum Mail: Sendable {
     case resolved(ticket: UInt64, ResolvedAddresses)
     /// The answer to `Kernel.fetchImages`.
     case images(ticket: UInt64, FetchedImages)
-    /// New requests are served by this plan from now on.
-    case plan(Plan)
+    /// New requests are served by this plan from now on, and new connections of each listener, in
+    /// order, get this TLS.
+    case plan(Plan, listenerTLS: [TLSContext?])
     /// Take no more connections, finish what is under way by then, and return.
     case drain(deadline: Instant)
 }

@@ -39,11 +39,16 @@ public struct PlanBuilder: Sendable {
     /// - Throws: the first thing that cannot be had, such as a certificate that does not parse.
     public func build(metrics: Metrics, previous: Plan?) throws(PlanFailure) -> Plan {
         var backends: [BackendPlan] = []
-        for backend in configuration.backends { backends.append(try build(backend)) }
+        for backend in configuration.backends {
+            let former = previous?.backends.first { $0.name == backend.name }
+            backends.append(try build(backend, former: former))
+        }
         var digests: [[[UInt8]]] = []
         for tenant in configuration.tenants {
             var keys: [[UInt8]] = []
-            for key in tenant.keys { keys.append(try digest(key, tenant: tenant.name)) }
+            for key in tenant.keys {
+                if let digest = try digest(key, tenant: tenant.name) { keys.append(digest) }
+            }
             digests.append(keys)
         }
         return Plan(
@@ -51,15 +56,25 @@ public struct PlanBuilder: Sendable {
             metrics: metrics, createdSeconds: SystemClock.wallTime().seconds, previous: previous)
     }
 
-    /// TLS of a listener; nil for cleartext.
-    public func tls(of listener: ListenerConfiguration) throws(PlanFailure) -> TLSContext? {
+    /// TLS of a listener, whose tickets are sealed with a secret of its own; nil for cleartext.
+    public func tls(
+        of listener: ListenerConfiguration, tickets: TLSTicketSecret
+    ) throws(PlanFailure) -> TLSContext? {
         guard let tls = listener.tls else { return nil }
+        let name = "\(listener.address.host):\(listener.address.port)"
         do throws(TLSFailure) {
             return try TLSContext.server(
                 certificateChainPEM: read(tls.certificate), privateKeyPEM: read(tls.key),
-                protocols: [.http2, .http11])
+                clientAuthorityPEM: tls.clientAuthority.map { read($0) },
+                tickets: tickets.scoped(to: name), protocols: [.http2, .http11])
         } catch {
-            throw PlanFailure(message: "\(tls.certificate): \(error.reason)")
+            let file =
+                switch error.part {
+                case .certificate, .connection: tls.certificate
+                case .key: tls.key
+                case .authorities: tls.clientAuthority ?? tls.certificate
+                }
+            throw PlanFailure(message: "\(file): \(error.reason)")
         }
     }
 
@@ -67,7 +82,9 @@ public struct PlanBuilder: Sendable {
     public var watchedFiles: [String] {
         var files: [String] = []
         for listener in configuration.listeners {
-            if let tls = listener.tls { files += [tls.certificate, tls.key] }
+            guard let tls = listener.tls else { continue }
+            files += [tls.certificate, tls.key]
+            if let authority = tls.clientAuthority { files.append(authority) }
         }
         for backend in configuration.backends {
             var sources = [backend.apiKey]
@@ -77,6 +94,9 @@ public struct PlanBuilder: Sendable {
             if case .bearerToken(let token) = backend.credentials { sources.append(token) }
             for case .file(let path)? in sources { files.append(path) }
             if let authority = backend.tls.certificateAuthority { files.append(authority) }
+            if let identity = backend.tls.identity {
+                files += [identity.certificate, identity.key]
+            }
         }
         for key in configuration.tenants.flatMap(\.keys) {
             if case .plain(.file(let path)) = key { files.append(path) }
@@ -84,7 +104,9 @@ public struct PlanBuilder: Sendable {
         return files
     }
 
-    private func build(_ backend: BackendConfiguration) throws(PlanFailure) -> BackendPlan {
+    private func build(
+        _ backend: BackendConfiguration, former: BackendPlan?
+    ) throws(PlanFailure) -> BackendPlan {
         guard let provider = ProviderCatalogue.provider(kind: backend.kind) else {
             throw PlanFailure(message: "backend \(backend.name): unknown kind \(backend.kind)")
         }
@@ -100,7 +122,7 @@ public struct PlanBuilder: Sendable {
         let store = try credentials(of: backend, region: region ?? "us-east-1")
         return BackendPlan(
             configuration: backend, url: url, provider: provider, region: region ?? "",
-            tls: url.isTLS ? try tls(of: backend) : nil,
+            tls: url.isTLS ? try tls(of: backend, former: former?.tls) : nil,
             credential: { store.current(now: $0) }, credentialWasRefused: { store.wasRefused() },
             credentialGeneration: { store.generation })
     }
@@ -171,11 +193,22 @@ public struct PlanBuilder: Sendable {
                 config: read("AWS_CONFIG_FILE", "config")))
     }
 
-    private func tls(of backend: BackendConfiguration) throws(PlanFailure) -> TLSContext {
+    /// The former one while nothing has changed that it was made from: its connections and sessions
+    /// stay in use then.
+    private func tls(
+        of backend: BackendConfiguration, former: TLSContext?
+    ) throws(PlanFailure) -> TLSContext {
         do throws(TLSFailure) {
-            return try TLSContext.client(
+            let tls = try TLSContext.client(
                 certificateAuthorityPEM: backend.tls.certificateAuthority.map { read($0) },
-                isVerified: backend.tls.isVerified, protocols: Self.protocols(of: backend.http))
+                isVerified: backend.tls.isVerified,
+                identity: backend.tls.identity.map { files in
+                    TLSIdentity(
+                        certificateChainPEM: read(files.certificate),
+                        privateKeyPEM: read(files.key))
+                }, protocols: Self.protocols(of: backend.http))
+            if let former, former.isMade(like: tls) { return former }
+            return tls
         } catch {
             throw PlanFailure(message: "backend \(backend.name): \(error.reason)")
         }
@@ -189,10 +222,12 @@ public struct PlanBuilder: Sendable {
         }
     }
 
+    /// The digest of an API key; nil for a certificate's subject.
     private func digest(
         _ key: TenantConfiguration.Key, tenant: String
-    ) throws(PlanFailure) -> [UInt8] {
+    ) throws(PlanFailure) -> [UInt8]? {
         switch key {
+        case .certificate: return nil
         case .digest(let digest): return digest
         case .plain(let source):
             let key = try secret(source, "a key of tenant \(tenant)").exposed

@@ -35,7 +35,18 @@ public final class Server: Sendable {
     private struct Running {
         var configuration: Configuration
         var plan: Plan
+        /// TLS of each listener that is open.
+        var listenerTLS: [TLSContext?]
+        /// The watched files as they were when they were last tried.
         var fingerprints: [String: String]
+        /// And as they were at the last look.
+        var lastLook: [String: String] = [:]
+    }
+
+    /// What session tickets are sealed with, and until when.
+    private struct Tickets {
+        var secret = TLSTicketSecret(random: SecureRandom.bytes(count: 32))
+        var until = SystemClock.now().advanced(byMilliseconds: Limits.tlsTicketSecretMilliseconds)
     }
 
     private let surroundings: Surroundings
@@ -45,6 +56,11 @@ public final class Server: Sendable {
     private let logSink = AccessLogSink()
     private let resolver = Resolver()
     private let running: Locked<Running>
+    private let tickets: Locked<Tickets>
+    /// Held while a reload goes on: two at once would reach the workers in different orders.
+    private let reloading = Locked(())
+    /// Where clients connect; other addresses need a restart.
+    private let addresses: [SocketName]
     private let mailboxes = Locked<[Mailbox]>([])
     private let isDraining = Atomic<Bool>(false)
     private let workerCount: Int
@@ -64,11 +80,19 @@ public final class Server: Sendable {
         ledger = LedgerThread(queues: queues, metrics: metrics) { log("error", $0) }
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment, log: log)
+        let fingerprints = Self.fingerprints(builder.watchedFiles)
         let plan = try builder.build(metrics: metrics, previous: nil)
+        let tickets = Tickets()
+        var listenerTLS: [TLSContext?] = []
+        for listener in configuration.listeners {
+            listenerTLS.append(try builder.tls(of: listener, tickets: tickets.secret))
+        }
+        self.tickets = Locked(tickets)
+        addresses = configuration.listeners.map(\.address)
         running = Locked(
             Running(
-                configuration: configuration, plan: plan,
-                fingerprints: Self.fingerprints(builder.watchedFiles)))
+                configuration: configuration, plan: plan, listenerTLS: listenerTLS,
+                fingerprints: fingerprints))
     }
 
     /// Serves until SIGTERM or SIGINT, then drains. Must be called on the first thread.
@@ -97,18 +121,10 @@ public final class Server: Sendable {
     private func startWorkers(
         _ configuration: Configuration
     ) throws(PlanFailure) -> Threads {
-        let plan = running.withLock { $0.plan }
+        let (plan, contexts) = running.withLock { ($0.plan, $0.listenerTLS) }
         var threads = Threads()
-        let builder = PlanBuilder(
-            configuration: configuration, environment: surroundings.environment,
-            log: surroundings.log)
-        var contexts: [TLSContext?] = []
-        for listener in configuration.listeners { contexts.append(try builder.tls(of: listener)) }
+        let sources = zip(addresses, contexts).map { ListenerSource(name: $0, tls: $1) }
         for shard in 0..<workerCount {
-            var sources: [ListenerSource] = []
-            for (listener, tls) in zip(configuration.listeners, contexts) {
-                sources.append(ListenerSource(name: listener.address, tls: tls))
-            }
             let (thread, mailbox) = try start(sources, plan, .gateway, shard: shard)
             threads.gateway.append(thread)
             mailboxes.withLock { $0.append(mailbox) }
@@ -210,7 +226,9 @@ public final class Server: Sendable {
             logSink.flush()
             if entry.revents & Int16(POLLIN) != 0 { handle(readSignal()) }
             turns += 1
-            if turns % 50 == 0 { reloadChangedSecrets() }
+            guard turns % 50 == 0 else { continue }
+            reloadChangedFiles()
+            renewTickets()
         }
     }
 
@@ -231,9 +249,11 @@ public final class Server: Sendable {
 
     /// Reads the configuration again. A wrong one changes nothing. nil when it was taken over.
     private func reload() -> String? {
-        switch surroundings.reread() {
-        case .success(let configuration): return adopt(configuration)
-        case .failure(let problem): return reject(problem)
+        reloading.withLock { _ in
+            switch surroundings.reread() {
+            case .success(let configuration): adopt(configuration)
+            case .failure(let problem): reject(problem)
+            }
         }
     }
 
@@ -242,19 +262,23 @@ public final class Server: Sendable {
         let former = running.withLock { $0.configuration }
         if former.needsRestart(for: configuration) {
             surroundings.log(
-                "warning", "listeners, admin, workers and state change with a restart only")
+                "warning",
+                "addresses of listeners, admin, workers and state change with a restart only")
         }
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment,
             log: surroundings.log)
+        // Before they are read: what changes from now on is seen at the next look.
+        let fingerprints = Self.fingerprints(builder.watchedFiles)
         do throws(PlanFailure) {
             let plan = try builder.build(metrics: metrics, previous: previous)
-            let fingerprints = Self.fingerprints(builder.watchedFiles)
-            running.withLock {
-                $0 = Running(
-                    configuration: configuration, plan: plan, fingerprints: fingerprints)
-            }
-            for mailbox in mailboxes.withLock({ $0 }) { mailbox.post(.plan(plan)) }
+            let listenerTLS = try listenerTLS(
+                configuration, builder, tickets.withLock { $0.secret })
+            let new = Running(
+                configuration: configuration, plan: plan, listenerTLS: listenerTLS,
+                fingerprints: fingerprints)
+            running.withLock { $0 = new }
+            post(new)
         } catch {
             return reject(error)
         }
@@ -263,16 +287,65 @@ public final class Server: Sendable {
         return nil
     }
 
+    private func post(_ running: Running) {
+        for mailbox in mailboxes.withLock({ $0 }) {
+            mailbox.post(.plan(running.plan, listenerTLS: running.listenerTLS))
+        }
+    }
+
+    /// TLS of each listener that is open; one that the file names no more keeps what it has.
+    private func listenerTLS(
+        _ configuration: Configuration, _ builder: PlanBuilder, _ secret: TLSTicketSecret
+    ) throws(PlanFailure) -> [TLSContext?] {
+        var contexts = running.withLock { $0.listenerTLS }
+        for (index, address) in addresses.enumerated() {
+            guard let listener = configuration.listeners.first(where: { $0.address == address })
+            else { continue }
+            contexts[index] = try builder.tls(of: listener, tickets: secret)
+        }
+        return contexts
+    }
+
     private func reject(_ problem: PlanFailure) -> String {
         metrics.configReload(result: "rejected")
         surroundings.log("error", "the old configuration stays in force: \(problem.message)")
         return problem.message
     }
 
-    private func reloadChangedSecrets() {
-        let (configuration, known) = running.withLock { ($0.configuration, $0.fingerprints) }
-        guard Self.fingerprints(Array(known.keys)) != known else { return }
-        _ = adopt(configuration)
+    /// Takes over files that have changed, once they are still: a certificate and its key are not
+    /// written in one go. What is wrong is told once, not at every look.
+    private func reloadChangedFiles() {
+        let (configuration, known, before) = running.withLock {
+            ($0.configuration, $0.fingerprints, $0.lastLook)
+        }
+        let found = Self.fingerprints(Array(known.keys))
+        running.withLock { $0.lastLook = found }
+        guard found != known, found == before else { return }
+        running.withLock { $0.fingerprints = found }
+        _ = reloading.withLock { _ in adopt(configuration) }
+    }
+
+    /// Seals tickets with a new secret when it is time; clients with older ones make a whole
+    /// handshake.
+    private func renewTickets() {
+        guard SystemClock.now() >= tickets.withLock({ $0.until }) else { return }
+        reloading.withLock { _ in
+            let configuration = running.withLock { $0.configuration }
+            let builder = PlanBuilder(
+                configuration: configuration, environment: surroundings.environment,
+                log: surroundings.log)
+            let renewed = Tickets()
+            // Files that are wrong just now have been told about: once more at the next look.
+            guard let contexts = try? listenerTLS(configuration, builder, renewed.secret) else {
+                return
+            }
+            tickets.withLock { $0 = renewed }
+            let new = running.withLock { running in
+                running.listenerTLS = contexts
+                return running
+            }
+            post(new)
+        }
     }
 
     private static func fingerprints(_ files: [String]) -> [String: String] {

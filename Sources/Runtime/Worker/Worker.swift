@@ -6,8 +6,8 @@ public import Wire
 public struct OpenListener: Sendable {
     /// The listening descriptor; the worker closes it.
     public let descriptor: Int32
-    /// TLS for its connections; nil for cleartext.
-    public let tls: TLSContext?
+    /// TLS for its new connections; nil for cleartext.
+    public internal(set) var tls: TLSContext?
 
     /// A listener.
     public init(descriptor: Int32, tls: TLSContext?) {
@@ -172,7 +172,9 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
             flights[flight].exchange.imagesFetched(
                 images, context: &context, orders: &orders)
             carryOut(flight)
-        case .plan(let plan): adopt(plan)
+        case .plan(let plan, let listenerTLS):
+            adopt(plan)
+            for (index, tls) in zip(listeners.indices, listenerTLS) { listeners[index].tls = tls }
         case .drain(let deadline): drain(until: deadline)
         }
     }

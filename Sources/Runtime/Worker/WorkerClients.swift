@@ -49,6 +49,8 @@ extension Worker where K: ~Copyable {
         var greeting: [UInt8] = []
         swap(&greeting, &clients[handle].carried)
         greeting.append(span: bytes)
+        // Bytes of the protocol come behind the handshake: who the client is stands by now.
+        clients[handle].subject = clients[handle].transport.clientSubject
         let choice =
             if clients[handle].transport.tls != nil {
                 clients[handle].transport.applicationProtocol == .http2
@@ -130,7 +132,9 @@ extension Worker where K: ~Copyable {
     /// An exchange for a request whose head has just arrived; its orders are still to be carried
     /// out.
     mutating func openFlight(_ head: RequestHead, client: Handle, stream: Handle?) -> Handle {
-        let exchange = Exchange(head: head, plan: plan, context: &context, orders: &orders)
+        let exchange = Exchange(
+            head: head, subject: clients[client].subject, plan: plan, context: &context,
+            orders: &orders)
         return flights.insert(
             Flight(exchange: exchange, client: client, stream: stream, pools: poolOfBackend))
     }

@@ -35,6 +35,9 @@ extension Worker where K: ~Copyable {
         case .broken(let reason):
             if case .handshaking = upstreams[handle].state {
                 upstreamLost(handle, .tls(reason ?? "the connection was reset"))
+            } else if let reason {
+                // In TLS 1.3 a server judges our certificate after we think the handshake done.
+                upstreamLost(handle, .tls(reason))
             } else {
                 upstreamLost(handle, .closed)
             }
@@ -192,7 +195,11 @@ extension Worker where K: ~Copyable {
         bytes.append(contentsOf: request.body)
         let isAlive = upstreams[handle].transport.send(bytes.span, &kernel)
         swap(&bytes, &writeBuffer)
-        guard isAlive else { return upstreamLost(handle, .closed) }
+        // A server that does not take our certificate says so before it closes: what it said is
+        // read first, in the next turn.
+        guard isAlive || !isReused && upstreams[handle].transport.tls != nil else {
+            return upstreamLost(handle, .closed)
+        }
         carryOut(leg.flight)
     }
 

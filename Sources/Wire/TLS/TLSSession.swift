@@ -18,6 +18,8 @@ public enum TLSRead: Sendable, Equatable {
     private let ssl: OpaquePointer
     private let incoming: OpaquePointer
     private let outgoing: OpaquePointer
+    /// Kept alive: OpenSSL hands it new sessions. Clients only.
+    private var resumption: TLSResumption?
     private var early: [UInt8] = []
 
     /// A server's session.
@@ -47,6 +49,9 @@ public enum TLSRead: Sendable, Equatable {
             offer.append(spoken.name)
         }
         _ = unsafe SSL_set_alpn_protos(ssl, offer, UInt32(offer.count))
+        let resumption = TLSResumption(context.sessions, serverName: serverName)
+        unsafe resumption.offer(on: ssl)
+        self.resumption = resumption
         // The first flight is there to be taken at once.
         _ = unsafe SSL_do_handshake(ssl)
     }
@@ -75,6 +80,19 @@ public enum TLSRead: Sendable, Equatable {
     /// Whether the handshake is done.
     public var isEstablished: Bool { unsafe SSL_is_init_finished(ssl) == 1 }
 
+    /// Whether an earlier session goes on.
+    public var isResumed: Bool { unsafe SSL_session_reused(ssl) == 1 }
+
+    /// Whom the client's certificate is about; nil where none is asked for. A resumed session has
+    /// what was verified when it began.
+    public var clientSubject: CertificateSubject? {
+        guard context.isVerified, isEstablished, unsafe SSL_is_server(ssl) == 1,
+            unsafe SSL_get_verify_result(ssl) == Int(X509_V_OK),
+            let certificate = unsafe SSL_get0_peer_certificate(ssl)
+        else { return nil }
+        return unsafe CertificateSubject(of: certificate)
+    }
+
     /// What both sides have agreed to speak; nil before the handshake is done, or without ALPN.
     public var applicationProtocol: ApplicationProtocol? {
         var name: UnsafePointer<UInt8>?
@@ -94,6 +112,7 @@ public enum TLSRead: Sendable, Equatable {
         ERR_clear_error()
         let result = unsafe SSL_do_handshake(ssl)
         guard result != 1 else {
+            unsafe resumption?.handshakeEnded(on: ssl)
             let kept = early
             early = []
             return try write(kept.span)

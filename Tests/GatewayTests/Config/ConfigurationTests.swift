@@ -55,6 +55,20 @@ import Translation
         ("tenants: [{name: a, limits: [{per: day}]}]", 1, 30, "exactly one of"),
         ("tenants: [{name: a, keys: [{sha256: abc}]}]", 1, 28, "64 hexadecimal"),
         ("tenants: [{name: a, models: [ghost]}]", 1, 30, "no route can reach"),
+        ("tenants: [{name: a, keys: [{client_certificate: CN=x}]}]", 1, 28, "\"client_ca\""),
+        ("tenants: [{name: a, keys: [{client_certificate: x}]}]", 1, 49, "RFC2253"),
+        ("tenants: [{name: a, keys: [{client_certificat: x}]}]", 1, 29, "client_certificat"),
+        ("tenants: [{name: a, keys: [x]}]", 1, 28, "must be a mapping"),
+        ("listeners: [{address: 127.0.0.1:1, tls: {certificate: c}}]", 1, 41, "needs \"key\""),
+        (
+            "listeners: [{address: 127.0.0.1:1, tls: {certificate: c, key: k, client_ca: }}]", 1,
+            66, "must name a file"
+        ),
+        (
+            "backends: {a: {kind: vllm, url: 'https://x', tls: {certificate: c}}}", 1, 65,
+            "go together"
+        ),
+        ("backends: {a: {kind: vllm, url: 'https://x', tls: {key: k}}}", 1, 57, "go together"),
     ])
     func `a mistake is told with its place`(
         _ text: String, line: Int, column: Int, message: String
@@ -65,6 +79,61 @@ import Translation
             $0.line == line && $0.column == column && $0.message.contains(message)
         }
         #expect(found, "\(outcome.problems)")
+    }
+
+    static let mutual = good.replacing(
+        "[{address: 127.0.0.1:8080}]",
+        with: "[{address: 127.0.0.1:8443, tls: {certificate: c, key: k, client_ca: ca}}]"
+    ).replacing(
+        "{value: sk}", with: "{value: sk}, {client_certificate: 'CN=a,O=E'}"
+    ).replacing("api_key: {value: x}", with: "tls: {certificate: bc, key: /bk}")
+
+    @Test func `client certificates are read and shown`() throws {
+        let configuration = try #require(read(Self.mutual).configuration)
+        #expect(configuration.listeners.first?.tls?.clientAuthority == "/etc/sluice/ca")
+        let files = CertificateFiles(certificate: "/etc/sluice/bc", key: "/bk")
+        #expect(configuration.backends.first?.tls.identity == files)
+        guard case .certificate("CN=a,O=E")? = configuration.tenants.first?.keys.last else {
+            Issue.record("no subject")
+            return
+        }
+        let json = String(decoding: ConfigurationRenderer.json(configuration), as: UTF8.self)
+        for shown in [
+            #""client_ca":"/etc/sluice/ca""#, #""client_certificate":"CN=a,O=E""#,
+            #""certificate":"/etc/sluice/bc""#,
+        ] {
+            #expect(json.contains(shown), "\(json)")
+        }
+    }
+
+    @Test func `no two tenants have one client certificate`() {
+        let twice = Self.mutual + "\n  - {name: u, keys: [{client_certificate: 'CN=a,O=E'}]}"
+        let outcome = read(twice)
+        #expect(outcome.problems.map(\.message) == ["this client certificate stands twice"])
+        #expect(outcome.problems.first?.line == 8)
+        #expect(read(twice.replacing("'CN=a,O=E'}]}", with: "CN=a}]}")).problems.isEmpty)
+    }
+
+    @Test func `files of TLS that hold something else are told where they are named`() {
+        let resolver = SecretResolver(environment: { $0 }, readFile: { Array($0.utf8) })
+        let outcome = ConfigurationReader(
+            folder: "/etc/sluice", providers: ProviderCatalogue.all, secrets: resolver
+        ).read(Array(Self.mutual.utf8))
+        #expect(outcome.configuration == nil)
+        #expect(outcome.problems.map(\.line) == [1, 3])
+        #expect(outcome.problems.allSatisfy { $0.message.contains("\"certificate\": ") })
+    }
+
+    @Test(arguments: [
+        ("CN=a", true), ("CN=a,O=E", true), ("CN=a+OU=x,C=DE", true), ("CN=", true),
+        ("1.2.3.4=#0C0161", true), (#"CN=a\,b\C3\AB\ "#, true), ("CN=a b", true), ("a", false),
+        ("", false), ("CN=a, O=E", false), ("CN=a,", false), ("CN=a ", false), ("=a", false),
+        ("subject=CN=a", false), ("CN=Zoë", false), (#"CN=a\"#, false), (#"CN=a\C"#, false),
+        (#"CN=a\xy"#, false), ("CN=\"a\"", false), ("CN=a;O=E", false), ("CN=a\n", false),
+        ("O = E", false),
+    ])
+    func `a subject is written as certificates' subjects are`(_ text: String, _ isFine: Bool) {
+        #expect(SubjectText.isWellFormed(text) == isFine)
     }
 
     @Test func `all mistakes are told at once, in order`() {

@@ -143,7 +143,7 @@ struct World: ~Copyable {
             Self.configuration(
                 tokens: [3000, 5000].randomElement(using: &random) ?? 3000,
                 isNarrow: Bool.random(using: &random)), metrics, plan, &random)
-        world.mail.append(.plan(plan))
+        world.mail.append(.plan(plan, listenerTLS: [nil]))
     }
 
     private mutating func moveClock() {

@@ -18,33 +18,10 @@ import Wire
             certificateAuthorityPEM: trusting ? pem("localhost.crt") : nil, isVerified: isVerified)
     }
 
-    /// Carries bytes between two sessions, `step` at a time, until nothing is left to carry.
     private func connect(
         _ client: inout TLSSession, _ server: inout TLSSession, step: Int = .max
     ) throws -> (toServer: [UInt8], toClient: [UInt8]) {
-        var (toServer, toClient): ([UInt8], [UInt8]) = ([], [])
-        for _ in 0..<50 {
-            var flight: [UInt8] = []
-            client.takeCiphertext(into: &flight)
-            for piece in pieces(flight, step) {
-                try server.receive(piece.span)
-                _ = try server.read(into: &toServer)
-            }
-            var answer: [UInt8] = []
-            server.takeCiphertext(into: &answer)
-            for piece in pieces(answer, step) {
-                try client.receive(piece.span)
-                _ = try client.read(into: &toClient)
-            }
-            if flight.isEmpty, answer.isEmpty { break }
-        }
-        return (toServer, toClient)
-    }
-
-    private func pieces(_ bytes: [UInt8], _ step: Int) -> [[UInt8]] {
-        stride(from: 0, to: bytes.count, by: min(step, max(bytes.count, 1))).map { start in
-            Array(bytes[start..<min(start + min(step, bytes.count), bytes.count)])
-        }
+        try TLSLink.connect(&client, &server, step: step)
     }
 
     @Test(arguments: ["localhost", "127.0.0.1"], [Int.max, 1, 100])
