@@ -144,6 +144,8 @@ public enum Limits {
     public static let journalSegmentBytes = 16 << 20
     /// And one of this age, so that its rows are in the ledger long before they can be pruned.
     public static let journalSegmentMilliseconds = 600_000
+    /// No segment that we write is longer: what is carried over comes on top.
+    public static let journalReadBytes = 64 << 20
     /// How often a journal that could not be written is tried again.
     public static let journalRetryMilliseconds = 1_000
     /// Records that wait for a journal that cannot be written; rows wait for the ledger apart.
@@ -164,6 +166,10 @@ public enum Limits {
 
     /// One read: large enough for most requests, small enough to be fair between connections.
     public static let readBytes = 64 << 10
+    /// Buffers that a worker keeps for the answers of its next turns.
+    public static let spareBuffers = 64
+    /// Larger ones are given back.
+    public static let spareBufferBytes = 64 << 10
     /// After SIGTERM, what is under way has this long to finish.
     public static let drainMilliseconds = 30_000
 }

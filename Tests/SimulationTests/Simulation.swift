@@ -22,8 +22,11 @@ struct Simulation: ~Copyable {
           one-aws:
             {kind: bedrock, region: eu-central-1, url: "http://one", connections: {max: 1},
             credentials: {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
+          patient:
+            {kind: vllm, url: "http://backend/v1", timeouts: {first_byte: 25m, idle: 25m}}
         routes:
           - {model: "llama", targets: [{backend: vllm}]}
+          - {model: "patient", targets: [{backend: patient}]}
           - {model: "narrow", targets: [{backend: one}]}
           - {model: "narrow-aws", targets: [{backend: one-aws}]}
           - {model: "claude", targets: [{backend: aws, remote_images: fetch, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
@@ -46,12 +49,13 @@ struct Simulation: ~Copyable {
     /// Whether backends answer at all.
     var areBackendsSilent = false
 
-    init(seed: UInt64, options: SimulatorOptions = SimulatorOptions()) throws {
+    /// `more` goes to the end of the configuration.
+    init(seed: UInt64, options: SimulatorOptions = SimulatorOptions(), more: String = "") throws {
         world = SimulatedWorld(seed: seed)
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
-        ).read(Array(Self.configuration.utf8))
+        ).read(Array("\(Self.configuration)\n\(more)".utf8))
         let configuration = try #require(outcome.configuration, "\(outcome.problems)")
         let builder = PlanBuilder(configuration: configuration, environment: [:]) { _, _ in }
         plan = try builder.build(metrics: metrics, previous: nil)
@@ -86,7 +90,11 @@ struct Simulation: ~Copyable {
     /// The rows so far.
     func rows() -> [LedgerRow] { ledger.take().rows }
 
-    private mutating func serveBackends() {
+    /// One turn of the worker alone.
+    mutating func turn() { worker.turn() }
+
+    /// Lets backends answer what they have received.
+    mutating func serveBackends() {
         for connection in world.takeNewBackends() { backends[connection] = RequestAccumulator() }
         guard !areBackendsSilent else { return }
         for connection in backends.keys.sorted() where !world.isClosed(connection) {

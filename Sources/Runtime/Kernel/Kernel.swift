@@ -24,6 +24,14 @@ public enum Opening: Equatable, Sendable {
     case failed(Int32)
 }
 
+/// The outcome of writing to the journal.
+public enum JournalOutcome: Equatable, Sendable {
+    /// The kernel has it: it outlives this process. The segment is that long now.
+    case written(segmentBytes: Int)
+    /// Nothing of it was written; the number is an `errno` value.
+    case failed(Int32)
+}
+
 /// What a descriptor is watched for. Errors and hang-ups are always reported.
 public struct Interest: OptionSet, Sendable {
     /// The bits.
@@ -98,6 +106,13 @@ public protocol Kernel: ~Copyable {
     mutating func takeMail() -> [Mail]
     /// Hands over lines of the access log.
     mutating func log(_ lines: [UInt8])
+    /// Appends records to the journal, all or none; begins a segment when there is none.
+    mutating func journal(_ records: [UInt8]) -> JournalOutcome
+    /// Begins a segment of the journal with `records`, and gives up the former one, whose settled
+    /// rows are in the ledger's queue.
+    mutating func renewJournal(with records: [UInt8]) -> JournalOutcome
+    /// Gives up the segment of the journal: nothing in it is under way any more.
+    mutating func endJournal()
 }
 
 /// A system call that failed at start.
