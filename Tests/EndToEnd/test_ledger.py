@@ -263,3 +263,27 @@ def test_two_processes_share_a_state_directory(start, simulator, tmp_path):
     kill(gateway)
     restart(gateway)
     assert sorted(row["request_id"] for row in gateway.rows()) == ["first", "second"]
+
+
+def test_old_months_become_totals(start, simulator):
+    gateway = start("ledger: {retention: 400d}\n" + standard_config(simulator.port))
+    assert ask(gateway).status_code == 200
+    gateway.rows()
+    gateway.stop()
+    with contextlib.closing(sqlite3.connect(gateway.folder / "state/ledger.sqlite")) as database:
+        columns = [row[1] for row in database.execute("pragma table_info(requests)")]
+        rest = ", ".join(columns[1:]).replace("started_at", "'2020-02-03T04:05:06.000Z'")
+        database.execute(f"insert into requests select 'old', {rest} from requests")
+        database.commit()
+    gateway = start(gateway.text)
+    wait_for(lambda: [row["id"] != "old" for row in gateway.rows()] == [True])
+    sums = {}
+    for since in ["2020-02-01", "2020-02-02"]:
+        printed = subprocess.run(
+            [SLUICE, "usage", "--by", "tenant", "--since", since, "--format", "json", "--config", str(gateway.config)],
+            capture_output=True, text=True, check=True)
+        sums[since] = json.loads(printed.stdout)
+        assert ("left out: 2020-02" in printed.stderr) == (since == "2020-02-02")
+    assert [group["requests"] for group in sums["2020-02-01"]["groups"]] == [2]
+    assert [group["requests"] for group in sums["2020-02-02"]["groups"]] == [1]
+    assert sums["2020-02-02"]["omitted_months"] == ["2020-02"]

@@ -78,6 +78,35 @@ extension Simulation {
         #expect(step > 10 && answered > 0)
     }
 
+    /// Four requests side by side; how many answers came to their end, and how many steps it took.
+    private func sideBySide(killedAt step: Int?) throws -> (answers: Int, steps: Int) {
+        var simulation = try Simulation(seed: 3)
+        simulation.world.faults.killAtOperation = step
+        let client = HTTP2Client(simulation.world)
+        for job in MainJobTests.cases { client.ask(model: job.model, stream: job.stream) }
+        for _ in 0..<40 {
+            client.exchange()
+            simulation.turn()
+            simulation.serveBackends()
+        }
+        let journalled = simulation.journalled
+        for answer in client.answers {
+            let rows = journalled.settled.filter { $0.requestID == answer.requestID }
+            #expect(rows.map(\.status) == [answer.status], "step \(step ?? 0)")
+        }
+        let rows = journalled.settled.count + journalled.interrupted.count
+        #expect(simulation.backendRequests.count <= rows, "step \(step ?? 0)")
+        return (client.answers.count, simulation.world.operations)
+    }
+
+    @Test func `killed at any step, HTTP/2 has shown no end that is not recorded`() throws {
+        let whole = try sideBySide(killedAt: nil)
+        #expect(whole.answers == MainJobTests.cases.count)
+        var counts: Set<Int> = []
+        for step in 1...(whole.steps + 1) { counts.insert(try sideBySide(killedAt: step).answers) }
+        #expect(counts.contains(0) && counts.contains(whole.answers))
+    }
+
     @Test func `no answer is ahead of its record, whatever happens beside it`() throws {
         for seed in UInt64(1)...30 {
             var options = SimulatorOptions()

@@ -12,6 +12,7 @@ public final class JournalSegment: Sendable {
     private let descriptor: Int32
     private let isUnsynced = Atomic<Bool>(true)
     private let isNew = Atomic<Bool>(true)
+    private let hasGone = Atomic<Bool>(false)
 
     /// Makes a file of that name.
     /// - Throws: the `errno` value; EBUSY when another process was quicker to lock it.
@@ -102,6 +103,17 @@ public final class JournalSegment: Sendable {
         guard folder >= 0 else { throw KernelFailure(number: errno) }
         defer { close(folder) }
         guard fsync(folder) == 0 else { throw KernelFailure(number: errno) }
+    }
+
+    /// Whether somebody has deleted the file under us: what is written to it then is lost.
+    var isDeleted: Bool { hasGone.load(ordering: .relaxed) }
+
+    /// Looks whether the file is still in its directory; called from the ledger's thread.
+    func look() {
+        var status = stat()
+        if unsafe fstat(descriptor, &status) == 0, status.st_nlink == 0 {
+            hasGone.store(true, ordering: .relaxed)
+        }
     }
 
     /// Deletes the file: all that it said is in the ledger.

@@ -6,6 +6,7 @@ import Primitives
 ///
 /// START is random, so that the segments of two processes in one state directory never collide.
 public struct JournalWriter: Sendable {
+    private let directory: String
     private let prefix: String
     private let queue: LedgerQueue
     private let report: @Sendable (String) -> Void
@@ -20,6 +21,7 @@ public struct JournalWriter: Sendable {
         directory: String, start: String, shard: Int, queue: LedgerQueue,
         report: @escaping @Sendable (String) -> Void
     ) {
+        self.directory = directory
         prefix = "\(directory)/\(start)-\(shard)-"
         self.queue = queue
         self.report = report
@@ -28,6 +30,7 @@ public struct JournalWriter: Sendable {
     /// Appends records to the segment; the first ones begin one.
     mutating func append(_ records: [UInt8]) -> JournalOutcome {
         guard let current else { return renew(with: records) }
+        if current.isDeleted { return fail(KernelFailure(number: ENOENT), current.path) }
         do throws(KernelFailure) {
             try current.append(records, size: size)
             size += records.count
@@ -41,8 +44,12 @@ public struct JournalWriter: Sendable {
     /// that is still needed of it stands in the new one, it must not go.
     mutating func renew(with records: [UInt8]) -> JournalOutcome {
         let outcome = begin(with: records)
-        // Somebody took the new file for one that was left behind: the next one then.
-        return outcome == .failed(EBUSY) ? begin(with: records) : outcome
+        switch outcome {
+        case .failed(EBUSY): break  // Somebody took the new file for one that was left behind.
+        case .failed(ENOENT): try? JournalReplay.makeDirectory(directory)
+        case .failed, .written: return outcome
+        }
+        return begin(with: records)
     }
 
     private mutating func begin(with records: [UInt8]) -> JournalOutcome {

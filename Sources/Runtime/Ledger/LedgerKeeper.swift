@@ -28,7 +28,10 @@ struct LedgerKeeper {
         waiting.append(contentsOf: taken.rows)
         if let since = taken.since { oldest = min(oldest ?? since, since) }
         retired.append(contentsOf: taken.retired)
-        if let segment = taken.current { current.append(segment) }
+        if let segment = taken.current {
+            segment.look()
+            current.append(segment)
+        }
     }
 
     /// Writes all rows; when they are in the ledger, the segments that they came from are deleted.

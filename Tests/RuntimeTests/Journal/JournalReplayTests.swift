@@ -192,12 +192,32 @@ import Testing
         var writer = JournalWriter(
             directory: journals, start: "s", shard: 0, queue: LedgerQueue()
         ) { problem in reports.withLock { $0.append(problem) } }
-        try FileManager.default.removeItem(atPath: journals)
+        try FileManager.default.removeItem(atPath: state)
         #expect(writer.append(opened("a")) == .failed(ENOENT))
         #expect(writer.renew(with: []) == .failed(ENOENT))
         #expect(reports.withLock { $0 }.count == 1)
-        try JournalReplay.makeDirectory(journals)
+        #expect(unsafe mkdir(state, 0o700) == 0)
         guard case .written = writer.renew(with: opened("a")) else {
+            Issue.record("not written")
+            return
+        }
+        #expect(segments().count == 1)
+    }
+
+    @Test func `a segment that is deleted under its writer takes no more records`() throws {
+        _ = try makeStore()
+        let queue = LedgerQueue()
+        var writer = writer(queue: queue)
+        guard case .written = writer.append(opened("a")) else {
+            Issue.record("not written")
+            return
+        }
+        let name = try #require(segments().first)
+        try FileManager.default.removeItem(atPath: "\(journals)/\(name)")
+        var keeper = LedgerKeeper(metrics: Metrics(shards: 1, version: "test")) { _, _ in }
+        keeper.collect(queue)
+        #expect(writer.append(opened("b")) == .failed(ENOENT))
+        guard case .written = writer.renew(with: opened("a", "b")) else {
             Issue.record("not written")
             return
         }
