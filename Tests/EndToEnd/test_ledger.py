@@ -223,6 +223,20 @@ def test_a_full_disk_refuses_and_recovers(start):
     simulator.stop()
 
 
+def test_a_locked_ledger_costs_nothing_but_time(start, simulator):
+    gateway = start(standard_config(simulator.port))
+    assert ask(gateway, "before").status_code == 200
+    wait_for(lambda: len(gateway.rows()) == 1)
+    with contextlib.closing(sqlite3.connect(gateway.folder / "state/ledger.sqlite", isolation_level=None)) as database:
+        database.execute("begin immediate")
+        assert [ask(gateway, f"r{index}").status_code for index in range(5)] == [200] * 5
+        wait_for(lambda: metric(gateway, "sluice_ledger_waiting_rows") == 5)
+        assert segments(gateway) and len(gateway.rows()) == 1
+        database.execute("rollback")
+    wait_for(lambda: len(gateway.rows()) == 6)
+    assert metric(gateway, "sluice_ledger_waiting_rows") == 0
+
+
 def test_an_operator_may_go_on_with_a_full_disk(start, simulator):
     gateway = start("workers: 1\nledger: {on_full: continue, fsync: never}\n" + standard_config(simulator.port))
     file_limit(gateway, 1)

@@ -58,8 +58,12 @@ extension Simulation {
             let client = simulation.world.connectClient()
             simulation.world.send(chatRequest(model: job.model, stream: job.stream), on: client)
             simulation.settle(turns: 60)
-            let answers = ClientView(simulation.world.receive(on: client)).answers
+            let seen = simulation.world.receive(on: client)
+            let answers = ClientView(seen).answers
             let journalled = simulation.journalled
+            if String(decoding: seen, as: UTF8.self).contains("[DONE]") {
+                #expect(journalled.settled.count == 1, "step \(step)")
+            }
             let rows = journalled.settled + journalled.interrupted
             #expect(rows.count <= 1, "step \(step)")
             if !answers.isEmpty {

@@ -19,15 +19,18 @@ struct JournalReplay {
         var torn = 0
         /// Places that could not be read.
         var damaged = 0
+        /// Files that could not even be opened; they stay.
+        var unopened = 0
 
         /// For the log; nil when there was nothing to do.
         var text: String? {
-            guard segments > 0 else { return nil }
+            guard segments + unopened > 0 else { return nil }
             var text = "the journal of an earlier run was replayed: \(settled) rows, "
             text += "\(interrupted) interrupted requests, \(torn) segments with a torn end"
             if damaged > 0 {
                 text += "; \(damaged) places are damaged, their files are kept as .damaged"
             }
+            if unopened > 0 { text += "; \(unopened) files could not be opened" }
             return text
         }
     }
@@ -51,10 +54,7 @@ struct JournalReplay {
     /// Replays all segments in a directory that no living process holds, and deletes them.
     /// - Throws: when the ledger takes no rows; all segments stay then.
     mutating func run(directory: String) throws(SQLiteFailure) {
-        let segments = FileSystem.names(in: directory).sorted().compactMap { name in
-            name.hasSuffix(JournalSegment.suffix)
-                ? JournalSegment(adopting: "\(directory)/\(name)") : nil
-        }
+        let segments = adoptSegments(in: directory)
         summary.segments += segments.count
         var unsound: [String] = []
         for segment in segments where try !replaySettled(segment) { unsound.append(segment.path) }
@@ -62,6 +62,22 @@ struct JournalReplay {
         for segment in segments {
             unsound.contains(segment.path) ? segment.setAside() : segment.remove()
         }
+    }
+
+    private mutating func adoptSegments(in directory: String) -> [JournalSegment] {
+        var segments: [JournalSegment] = []
+        for name in FileSystem.names(in: directory).sorted()
+        where name.hasSuffix(JournalSegment.suffix) {
+            do throws(KernelFailure) {
+                if let segment = try JournalSegment(adopting: "\(directory)/\(name)") {
+                    segments.append(segment)
+                }
+            } catch {
+                // Gone meanwhile: a neighbour was quicker.
+                if error.number != ENOENT { summary.unopened += 1 }
+            }
+        }
+        return segments
     }
 
     /// Adds the settled rows of one segment. False: not all of it could be read.

@@ -27,10 +27,11 @@ public final class JournalSegment: Sendable {
         descriptor = opened
     }
 
-    /// Opens a file that somebody has left; nil when its writer lives, or it cannot be opened.
-    init?(adopting path: String) {
+    /// Opens a file that somebody has left; nil when its writer lives.
+    /// - Throws: the `errno` value when the file cannot be opened.
+    init?(adopting path: String) throws(KernelFailure) {
         let opened = unsafe open(path, O_RDONLY | O_CLOEXEC)
-        guard opened >= 0 else { return nil }
+        guard opened >= 0 else { throw KernelFailure(number: errno) }
         guard Self.lock(opened) else {
             close(opened)
             return nil

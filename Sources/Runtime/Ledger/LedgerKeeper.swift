@@ -115,9 +115,10 @@ struct LedgerKeeper {
         var replay = JournalReplay(into: store)
         try replay.run(directory: journals)
         metrics.ledgerRows.add(replay.summary.settled + replay.summary.interrupted)
-        metrics.journalDamage.add(replay.summary.damaged)
+        metrics.journalDamage.add(replay.summary.damaged + replay.summary.unopened)
         if let text = replay.summary.text {
-            report(replay.summary.damaged > 0 ? "error" : "warning", text)
+            let isSound = replay.summary.damaged + replay.summary.unopened == 0
+            report(isSound ? "warning" : "error", text)
         }
     }
 

@@ -134,6 +134,17 @@ import Testing
         #expect(try rowStates(in: state) == ["a 200 -", "c 200 -"])
     }
 
+    @Test func `a file that cannot be opened is told, and stays`() throws {
+        let store = try makeStore()
+        try leaveSegments()
+        let path = "\(journals)/loop\(JournalSegment.suffix)"
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: path)
+        let summary = try replay(into: store)
+        #expect(summary.unopened == 1 && summary.segments == 3)
+        #expect(summary.text?.contains("1 files could not be opened") == true)
+        #expect(segments() == ["loop" + JournalSegment.suffix])
+    }
+
     @Test func `a segment goes when all its rows are in the ledger, and not before`() throws {
         let store = try makeStore()
         let metrics = Metrics(shards: 1, version: "test")
