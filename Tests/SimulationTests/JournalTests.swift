@@ -293,5 +293,24 @@ extension Simulation {
         let statuses = text.split(separator: "HTTP/1.1 ").map { $0.prefix(3) }
         #expect(statuses == ["200", "200", "404"])
         #expect(text.contains("connection: close"))
+        // The rest of the last request is still read and thrown away.
+        #expect(text.hasSuffix("open"))
+    }
+    @Test func `an answer that had to wait for room is not overtaken by a reset either`() throws {
+        var simulation = try Simulation(seed: 11)
+        let client = simulation.world.connectClient()
+        simulation.world.setWindow(10, on: client)
+        let wrong = "POST /v1/nothing HTTP/1.1\r\nHost: g\r\nContent-Length: 9999999\r\n\r\n"
+        simulation.world.send(Array(wrong.utf8), on: client)
+        simulation.settle(turns: 5)
+        simulation.world.setWindow(.max, on: client)
+        simulation.settle(turns: 5)
+        let text = String(decoding: simulation.world.receive(on: client), as: UTF8.self)
+        #expect(text.hasPrefix("HTTP/1.1 404"))
+        #expect(!simulation.world.isClosed(client))
+        simulation.world.now = simulation.world.now.advanced(
+            byMilliseconds: Limits.lingerMilliseconds + 10)
+        simulation.settle(turns: 2)
+        #expect(simulation.world.isClosed(client))
     }
 }

@@ -90,10 +90,3 @@ public struct JournalWriter: Sendable {
         return .failed(failure.number)
     }
 }
-
-extension KernelFailure {
-    /// What the number means, for people.
-    var reason: String {
-        unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
-    }
-}

@@ -1,3 +1,4 @@
+import Glibc
 public import Primitives
 
 /// The outcome of moving bytes through a descriptor.
@@ -122,4 +123,9 @@ public struct KernelFailure: Error, Equatable, Sendable {
 
     /// A failure.
     public init(number: Int32) { self.number = number }
+
+    /// What the number means, for people.
+    var reason: String {
+        unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
+    }
 }

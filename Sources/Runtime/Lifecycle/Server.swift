@@ -165,7 +165,7 @@ public final class Server: Sendable {
             return (try BackgroundThread { box.run() }, mailbox)
         } catch {
             let names = sources.map { "\($0.name.host):\($0.name.port)" }.joined(separator: ", ")
-            throw PlanFailure(message: "cannot listen on \(names): \(Self.reason(error.number))")
+            throw PlanFailure(message: "cannot listen on \(names): \(error.reason)")
         }
     }
 
@@ -355,10 +355,6 @@ public final class Server: Sendable {
 
     private static func text(_ name: SocketName) -> String {
         name.host.contains(":") ? "[\(name.host)]:\(name.port)" : "\(name.host):\(name.port)"
-    }
-
-    private static func reason(_ number: Int32) -> String {
-        unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
     }
 }
 

@@ -338,7 +338,9 @@ extension Worker where K: ~Copyable {
             sessions[session].activeAt = context.now
             markDirty(session)
             return true
-        case .closing: guard closeWhenSent(handle) else { return false }
+        case .closing:
+            guard closeWhenSent(handle) else { return false }
+            if case .lingering = clients[handle].state { return true }
         case .serving(let serving): if let flight = serving.flight { regulate(flight) }
         case .greeting, .idle, .lingering: break
         }
