@@ -170,10 +170,44 @@ public enum Limits {
     /// Access-log text that may wait for a slow reader, over all workers.
     public static let pendingLogBytes = 8 << 20
 
+    // MARK: Journal and ledger
+
+    /// Of a text that a client or backend has sent (model, user, error code) this much is recorded.
+    public static let ledgerTextBytes = 1 << 10
+    /// The longest record: thirteen texts and the numbers.
+    public static let journalRecordBytes = 64 << 10
+    /// A new segment begins with one page of nothing: room for less is no room.
+    public static let journalPaddingBytes = 4 << 10
+    /// A segment of this size is closed: 50,000 records, read back in a tenth of a second.
+    public static let journalSegmentBytes = 16 << 20
+    /// And one of this age, so that its rows are in the ledger long before they can be pruned.
+    public static let journalSegmentMilliseconds = 600_000
+    /// No segment that we write is longer: what is carried over comes on top.
+    public static let journalReadBytes = 64 << 20
+    /// How often a journal that could not be written is tried again.
+    public static let journalRetryMilliseconds = 1_000
+    /// Records that wait for a journal that cannot be written; rows wait for the ledger apart.
+    public static let journalUnwrittenBytes = 4 << 20
+    /// With this many rows waiting for the ledger, new requests are refused: 40 MB, and the ledger
+    /// has been stuck for long.
+    public static let ledgerRefusalRows = 50_000
+    /// Beyond this many, rows are left to the journal, and read from it later.
+    public static let ledgerWaitingRows = 100_000
+    /// Rows of one transaction.
+    public static let ledgerBatchRows = 1_000
+    /// How often old rows are looked for, and journals that killed processes have left.
+    public static let ledgerUpkeepMilliseconds = 600_000
+    /// The shortest retention: rows must have left the journal long before.
+    public static let ledgerRetentionMilliseconds = 86_400_000
+
     // MARK: Workers
 
     /// One read: large enough for most requests, small enough to be fair between connections.
     public static let readBytes = 64 << 10
+    /// Buffers that a worker keeps for the answers of its next turns.
+    public static let spareBuffers = 64
+    /// Larger ones are given back.
+    public static let spareBufferBytes = 64 << 10
     /// After SIGTERM, what is under way has this long to finish.
     public static let drainMilliseconds = 30_000
 }

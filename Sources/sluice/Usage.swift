@@ -42,6 +42,11 @@ struct Usage: ParsableCommand {
         } catch {
             throw CommandFailure.runFailed(error.message)
         }
+        if !report.omittedMonths.isEmpty {
+            Output.error(
+                "left out: \(report.omittedMonths.joined(separator: ", ")), of which only totals "
+                    + "are kept (ledger.retention); ask for whole months to have them counted")
+        }
         switch format {
         case .table: Output.line(report.table())
         case .json: Output.line(String(decoding: report.json(), as: UTF8.self))

@@ -22,8 +22,11 @@ struct Simulation: ~Copyable {
           one-aws:
             {kind: bedrock, region: eu-central-1, url: "http://one", connections: {max: 1},
             credentials: {access_key_id: {value: AK}, secret_access_key: {value: SK}}}
+          patient:
+            {kind: vllm, url: "http://backend/v1", timeouts: {first_byte: 25m, idle: 25m}}
         routes:
           - {model: "llama", targets: [{backend: vllm}]}
+          - {model: "patient", targets: [{backend: patient}]}
           - {model: "narrow", targets: [{backend: one}]}
           - {model: "narrow-aws", targets: [{backend: one-aws}]}
           - {model: "claude", targets: [{backend: aws, remote_images: fetch, model: anthropic.claude-3-5-sonnet-20240620-v1:0}]}
@@ -52,17 +55,18 @@ struct Simulation: ~Copyable {
     /// Whether backends answer at all.
     var areBackendsSilent = false
 
+    /// `more` goes to the end of the configuration.
     init(
         seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
         backendHTTP: BackendHTTP = .http1,
-        configuration text: String = Self.configuration, tls: TLSContext? = nil
+        configuration text: String = Self.configuration, tls: TLSContext? = nil, more: String = ""
     ) throws {
         self.backendHTTP = backendHTTP
         world = SimulatedWorld(seed: seed)
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
-        ).read(Array(text.utf8))
+        ).read(Array("\(text)\n\(more)".utf8))
         var configuration = try #require(outcome.configuration, "\(outcome.problems)")
         for index in configuration.backends.indices {
             configuration.backends[index].http = backendHTTP
@@ -108,7 +112,11 @@ struct Simulation: ~Copyable {
     /// The rows so far.
     func rows() -> [LedgerRow] { ledger.take().rows }
 
-    private mutating func serveBackends() {
+    /// One turn of the worker alone.
+    mutating func turn() { worker.turn() }
+
+    /// Lets backends answer what they have received.
+    mutating func serveBackends() {
         for connection in world.takeNewBackends() {
             backends[connection] =
                 backendHTTP == .http2

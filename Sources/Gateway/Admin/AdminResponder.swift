@@ -39,24 +39,25 @@ public struct AdminAnswer: Sendable {
 /// Answers on the admin side (contract section 5). It asks the running process by closures.
 public struct AdminResponder: Sendable {
     private let metrics: Metrics
-    private let isReady: @Sendable () -> Bool
+    private let obstacle: @Sendable () -> String?
     private let configuration: @Sendable () -> [UInt8]
     private let usage: @Sendable (UsageQuery) throws(APIError) -> UsageReport
     private let reload: @Sendable () -> String?
     private let now: @Sendable () -> WallTime
 
-    /// A responder. `configuration` gives the running one as JSON without its secrets; `reload`
+    /// A responder. `obstacle` says in a word why no request should come here now; nil: they may.
+    /// `configuration` gives the running one as JSON without its secrets; `reload`
     /// reads the file again and gives nil when it was taken over, else what is wrong with it.
     public init(
         metrics: Metrics, now: @escaping @Sendable () -> WallTime,
-        isReady: @escaping @Sendable () -> Bool,
+        obstacle: @escaping @Sendable () -> String?,
         configuration: @escaping @Sendable () -> [UInt8],
         usage: @escaping @Sendable (UsageQuery) throws(APIError) -> UsageReport,
         reload: @escaping @Sendable () -> String?
     ) {
         self.metrics = metrics
         self.now = now
-        self.isReady = isReady
+        self.obstacle = obstacle
         self.configuration = configuration
         self.usage = usage
         self.reload = reload
@@ -71,7 +72,7 @@ public struct AdminResponder: Sendable {
         case "/metrics" where isRead: return answerMetrics(request.accept)
         case "/livez" where isRead: return Self.text(200, "ok\n")
         case "/readyz" where isRead:
-            return isReady() ? Self.text(200, "ok\n") : Self.text(503, "draining\n")
+            return obstacle().map { Self.text(503, $0 + "\n") } ?? Self.text(200, "ok\n")
         case "/admin/config" where isRead: return Self.json(200, configuration())
         case "/admin/usage" where isRead: return answerUsage(query)
         case "/admin/reload" where request.method == .post: return answerReload()

@@ -57,6 +57,17 @@ public struct UsageQuery: Sendable {
         try self.init(since: values["since"], until: values["until"], by: values["by"], now: now)
     }
 
+    /// The calendar months (UTC) that lie within the query whole, such as `2026-01`: from `first`
+    /// up to `end`, which is not one of them.
+    public var wholeMonths: (first: String, end: String) {
+        let date = CivilDate(since)
+        let midnight = CivilDate.midnight(year: date.year, month: date.month, day: 1)
+        let first =
+            midnight == since
+            ? since : CivilDate.midnight(year: date.year, month: date.month + 1, day: 1)
+        return (String(RFC3339.text(first).prefix(7)), String(RFC3339.text(until).prefix(7)))
+    }
+
     private static func time(
         _ text: String, _ name: String, _ now: WallTime
     ) throws(APIError) -> WallTime {

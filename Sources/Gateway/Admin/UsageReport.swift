@@ -47,6 +47,8 @@ public struct UsageReport: Sendable {
     public let query: UsageQuery
     /// The groups, the dearest first.
     public let groups: [Group]
+    /// Months that the query cuts, and of which only totals are left: they are in no group.
+    public let omittedMonths: [String]
 
     private static let figureNames = [
         "requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
@@ -54,9 +56,10 @@ public struct UsageReport: Sendable {
     ]
 
     /// A report.
-    public init(query: UsageQuery, groups: [Group]) {
+    public init(query: UsageQuery, groups: [Group], omittedMonths: [String] = []) {
         self.query = query
         self.groups = groups
+        self.omittedMonths = omittedMonths
     }
 
     /// The object of contract section 5.
@@ -84,6 +87,12 @@ public struct UsageReport: Sendable {
             writer.endObject()
         }
         writer.endArray()
+        if !omittedMonths.isEmpty {
+            writer.key("omitted_months")
+            writer.beginArray()
+            for month in omittedMonths { writer.string(text: month) }
+            writer.endArray()
+        }
         writer.endObject()
         return writer.bytes
     }

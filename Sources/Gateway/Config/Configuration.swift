@@ -22,6 +22,8 @@ public struct Configuration: Sendable {
     public var prices: [PriceOverride] = []
     /// Limits on what one client may make us hold.
     public var limits = GatewayLimits()
+    /// How requests are recorded.
+    public var ledger = LedgerConfiguration()
     /// What is logged.
     public var log = LogConfiguration()
 
@@ -362,6 +364,27 @@ public struct GatewayLimits: Sendable, Equatable {
     public var headerBytes = 64 << 10
     /// Requests in flight, over all workers.
     public var concurrentRequests = 10_000
+
+    /// The defaults.
+    public init() {}
+}
+
+/// How requests are recorded.
+public struct LedgerConfiguration: Sendable, Equatable {
+    /// What becomes of new requests when nothing can be recorded.
+    public enum WhenFull: String, Sendable, CaseIterable {
+        /// They are answered with 503 `ledger_unavailable`.
+        case refuse
+        /// They are served; what is not recorded is counted.
+        case `continue`
+    }
+
+    /// How often the journal is brought to the disk itself; nil leaves that to the kernel.
+    public var syncMilliseconds: Int? = 1000
+    /// See above.
+    public var whenFull = WhenFull.refuse
+    /// Months that ended longer ago are summed up; nil keeps every row.
+    public var retentionMilliseconds: Int?
 
     /// The defaults.
     public init() {}

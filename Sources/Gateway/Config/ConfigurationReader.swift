@@ -47,7 +47,7 @@ public struct ConfigurationReader {
 
     private static let sections = [
         "listeners", "admin", "workers", "state", "backends", "routes", "tenants", "prices",
-        "limits", "log",
+        "limits", "ledger", "log",
     ]
 
     private func read(_ scope: ConfigurationScope, into configuration: inout Configuration) {
@@ -69,6 +69,7 @@ public struct ConfigurationReader {
         ).read(scope)
         configuration.prices = readPrices(scope, routes: configuration.routes)
         readLimits(scope, into: &configuration.limits)
+        readLedger(scope, into: &configuration.ledger)
         readLog(scope, into: &configuration.log)
     }
 
@@ -160,6 +161,30 @@ public struct ConfigurationReader {
         }
         if let count = scope.quantity("concurrent_requests", "10k", Quantities.count) {
             limits.concurrentRequests = count
+        }
+    }
+
+    private func readLedger(
+        _ scope: ConfigurationScope, into ledger: inout LedgerConfiguration
+    ) {
+        guard let scope = scope.scope("ledger", allowing: ["fsync", "on_full", "retention"]) else {
+            return
+        }
+        // Zero would mean "at once", which only a blocked event loop could promise.
+        let interval = scope.quantity("fsync", "1s, or never") { text -> Int? in
+            text == "never" ? 0 : Quantities.milliseconds(text).flatMap { $0 > 0 ? $0 : nil }
+        }
+        if let interval { ledger.syncMilliseconds = interval > 0 ? interval : nil }
+        let choices = LedgerConfiguration.WhenFull.allCases.map(\.rawValue)
+        if let choice = scope.choice("on_full", among: choices).flatMap({
+            LedgerConfiguration.WhenFull(rawValue: $0)
+        }) {
+            ledger.whenFull = choice
+        }
+        ledger.retentionMilliseconds = scope.quantity("retention", "400d (at least 1d)") { text in
+            Quantities.milliseconds(text).flatMap {
+                $0 >= Limits.ledgerRetentionMilliseconds ? $0 : nil
+            }
         }
     }
 

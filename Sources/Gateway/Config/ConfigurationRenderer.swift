@@ -218,6 +218,15 @@ public enum ConfigurationRenderer {
         number("header_bytes", configuration.limits.headerBytes, &writer)
         number("concurrent_requests", configuration.limits.concurrentRequests, &writer)
         writer.endObject()
+        writer.key("ledger")
+        writer.beginObject()
+        let ledger = configuration.ledger
+        text("fsync", ledger.syncMilliseconds.map { "\($0)ms" } ?? "never", &writer)
+        text("on_full", ledger.whenFull.rawValue, &writer)
+        if let retention = ledger.retentionMilliseconds {
+            text("retention", "\(retention)ms", &writer)
+        }
+        writer.endObject()
         writer.key("log")
         writer.beginObject()
         text("level", configuration.log.level, &writer)

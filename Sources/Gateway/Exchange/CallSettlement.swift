@@ -58,7 +58,31 @@ extension CallInProgress {
         let row = ledgerRow(ending, cost: cost, context: context)
         record(ending, row: row, context: context)
         plan.appendLogLine(row, to: &orders.logLine)
+        JournalRecord.append(settled: row, to: &orders.records)
         orders.row = row
+    }
+
+    /// What the ledger will say if the gateway dies now: the request was admitted, and nobody knows
+    /// what became of it. It is billed as it was reserved.
+    var interruptedRow: LedgerRow {
+        var row = LedgerRow()
+        describe(&row)
+        row.status = 500
+        row.errorCode = "gateway_interrupted"
+        row.usage = reservedUsage
+        row.usageSource = .estimated
+        if let index = triedTargets.last {
+            let target = plan.routes[route].targets[index]
+            row.upstreamModel = target.upstreamModel(for: request.summary.model)
+            let price = target.price(
+                for: row.upstreamModel, kind: plan.backends[target.backend].provider.kind,
+                in: plan.prices)
+            row.costNanodollars = price?.cost(
+                of: row.usage, serviceTier: request.summary.serviceTier)
+            row.priceID = price?.id
+        }
+        row.clipTexts()
+        return row
     }
 
     /// What the call costs in nano-dollars: 0 when no work was done, nil when the price is unknown.
@@ -113,22 +137,10 @@ extension CallInProgress {
         _ ending: CallEnding, cost: Int64?, context: ExchangeContext
     ) -> LedgerRow {
         var row = LedgerRow()
-        row.id = String(decoding: origin.id, as: UTF8.self)
-        row.requestID = String(decoding: origin.requestID, as: UTF8.self)
-        row.startedAtMilliseconds = origin.startedAt.milliseconds
-        row.tenant = plan.tenants[labels.tenant].name
-        row.keyID = labels.keyID
-        row.user = request.summary.user
-        row.endpoint = request.endpoint.name
-        row.route = plan.routes[route].name
-        row.backend = backendName
-        row.model = request.summary.model
-        row.upstreamModel = upstreamModel
-        row.isStreamed = request.summary.isStreamed
+        describe(&row)
         row.status = ending.status
         row.errorCode = ending.error.map { $0.code ?? $0.type }
         row.finishReason = ending.finishReason
-        row.attempts = attemptCount
         row.usage = ending.tokens ?? TokenUsage()
         switch ending.usage {
         case .reported: row.usageSource = .upstream
@@ -142,9 +154,27 @@ extension CallInProgress {
         }
         row.durationMilliseconds = context.now.milliseconds(since: origin.receivedAt)
         row.overheadMicroseconds = Int(clamping: overheadNanoseconds(context) / 1000)
-        row.requestBytes = request.body.count
         row.responseBytes = responseBytes
+        row.clipTexts()
         return row
+    }
+
+    /// The members that do not depend on how the call ends.
+    private func describe(_ row: inout LedgerRow) {
+        row.id = String(decoding: origin.id, as: UTF8.self)
+        row.requestID = String(decoding: origin.requestID, as: UTF8.self)
+        row.startedAtMilliseconds = origin.startedAt.milliseconds
+        row.tenant = plan.tenants[labels.tenant].name
+        row.keyID = labels.keyID
+        row.user = request.summary.user
+        row.endpoint = request.endpoint.name
+        row.route = plan.routes[route].name
+        row.backend = backendName
+        row.model = request.summary.model
+        row.upstreamModel = upstreamModel
+        row.isStreamed = request.summary.isStreamed
+        row.attempts = attemptCount
+        row.requestBytes = request.body.count
     }
 
     /// Time in us: everything but the time from a sent request to its answer's end.

@@ -103,6 +103,7 @@ public struct Exchange: ~Copyable {
                 let call = try admission.admit(body, context: &context)
                 state = .calling(call)
                 call.start(context: &context, orders: &orders)
+                appendOpened(to: &orders.records)
                 finishIfSettled()
             } catch {
                 refuse(
@@ -212,6 +213,22 @@ public struct Exchange: ~Copyable {
     public var nextDeadline: Instant? {
         guard case .calling(let call) = state else { return nil }
         return call.nextDeadline
+    }
+
+    /// The request's record could not be written, and it has not gone to any backend yet.
+    public mutating func recordingFailed(
+        context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        guard case .calling(let call) = state else { return }
+        call.end(with: RequestAdmission.ledgerUnavailable, context: context, orders: &orders)
+        finishIfSettled()
+    }
+
+    /// Appends the record of a request that is under way: at its start, and again when a segment
+    /// of the journal begins.
+    public func appendOpened(to records: inout [UInt8]) {
+        guard case .calling(let call) = state, !call.isSettled else { return }
+        JournalRecord.append(opened: call.interruptedRow, to: &records)
     }
 
     private mutating func finishIfSettled() {

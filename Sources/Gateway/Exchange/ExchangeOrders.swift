@@ -52,7 +52,9 @@ public struct ExchangeOrders {
     public var upstream: [Upstream] = []
     /// URLs of images to fetch; `Exchange.imagesFetched` is to be told what came of it.
     public var imagesToFetch: [[UInt8]] = []
-    /// The ledger row of a request that has settled; to be recorded before the answer's last byte.
+    /// Records for the journal, to be written before the answer's last byte leaves.
+    public var records: [UInt8] = []
+    /// The ledger row of a request that has settled; its record is among `records`.
     public var row: LedgerRow?
     /// A line of the access log, newline included.
     public var logLine: [UInt8] = []
@@ -67,6 +69,7 @@ public struct ExchangeOrders {
         ending = .open
         upstream.removeAll(keepingCapacity: true)
         imagesToFetch.removeAll()
+        records.removeAll(keepingCapacity: true)
         row = nil
         logLine.removeAll(keepingCapacity: true)
     }
@@ -86,6 +89,8 @@ public struct ExchangeContext {
     public var random: SeededGenerator
     /// Whether the gateway is draining: answers then say `connection: close`.
     public var isDraining = false
+    /// Whether requests can be recorded, or the operator wants to go on without that.
+    public var admitsRequests = true
 
     private let idPrefix: UInt64
     private var idCounter: UInt32 = 0

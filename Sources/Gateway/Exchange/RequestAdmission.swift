@@ -38,6 +38,9 @@ struct RequestAdmission {
         guard plan.isAllowed(summary.model, tenant: tenant) else {
             throw RefusedRequest(error: Self.notAllowed(summary.model), labels: labels)
         }
+        guard context.admitsRequests else {
+            throw RefusedRequest(error: Self.ledgerUnavailable, labels: labels)
+        }
         guard plan.metrics.requestsInFlight.value < plan.limits.concurrentRequests else {
             throw RefusedRequest(error: Self.overloaded, labels: labels)
         }
@@ -91,6 +94,16 @@ struct RequestAdmission {
             message: "This key may not use the model '\(model)'. GET /v1/models lists what it may "
                 + "use.")
     }
+
+    static let ledgerUnavailable: APIError = {
+        var error = APIError(
+            status: 503, type: "server_error", code: "ledger_unavailable",
+            message: "The gateway cannot record requests now, and serves none unrecorded; "
+                + "try again.",
+            origin: .gateway)
+        error.retryAfterSeconds = 1
+        return error
+    }()
 
     private static let overloaded: APIError = {
         var error = APIError(

@@ -1,7 +1,8 @@
+import Primitives
 public import Translation
 
 /// One row of the ledger: one admitted request, whatever became of it (contract section 6).
-public struct LedgerRow: Sendable {
+public struct LedgerRow: Sendable, Equatable {
     /// How the token counts are known.
     public enum UsageSource: String, Sendable {
         /// The backend reported them.
@@ -65,4 +66,23 @@ public struct LedgerRow: Sendable {
 
     /// An empty row.
     public init() {}
+
+    /// Cuts the texts that others have sent: clients their model and user, backends the rest.
+    mutating func clipTexts() {
+        model = Self.clipped(model)
+        upstreamModel = Self.clipped(upstreamModel)
+        user = user.map { Self.clipped($0) }
+        errorCode = errorCode.map { Self.clipped($0) }
+        finishReason = finishReason.map { Self.clipped($0) }
+    }
+
+    /// The beginning of a text, whole characters of at most `Limits.ledgerTextBytes`.
+    static func clipped(_ text: String) -> String {
+        guard text.utf8.count > Limits.ledgerTextBytes else { return text }
+        var end = text.utf8.index(text.startIndex, offsetBy: Limits.ledgerTextBytes)
+        while end > text.startIndex, end.samePosition(in: text.unicodeScalars) == nil {
+            end = text.utf8.index(before: end)
+        }
+        return String(text[..<end])
+    }
 }

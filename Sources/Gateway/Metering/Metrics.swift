@@ -102,6 +102,16 @@ public final class Metrics: Sendable {
     public let upstreamConnections = Gauge()
     /// Rows in the ledger since start.
     public let ledgerRows = Gauge()
+    /// Rows that are neither in the ledger nor in the journal, and will never be.
+    public let ledgerLost = Gauge()
+    /// Rows that wait to be written to the ledger.
+    public let ledgerWaiting = Gauge()
+    /// Writes to the journal that failed.
+    public let journalFailures = Gauge()
+    /// Workers whose journal cannot be written now.
+    public let journalsFailing = Gauge()
+    /// Places in journals that could not be read.
+    public let journalDamage = Gauge()
     /// Age of the oldest row that waits to be written, in microseconds.
     public let ledgerLagMicroseconds = Gauge()
 
@@ -144,6 +154,11 @@ public final class Metrics: Sendable {
     /// Counts a reload: `applied` or `rejected`.
     public func configReload(result: String) {
         reloads.withLock { $0[result, default: 0] += 1 }
+    }
+
+    /// Whether requests can be recorded: every journal takes records, and the ledger keeps up.
+    public var canRecord: Bool {
+        journalsFailing.value == 0 && ledgerWaiting.value < Limits.ledgerRefusalRows
     }
 
     /// Everything as Prometheus text, or as OpenMetrics 1.0.

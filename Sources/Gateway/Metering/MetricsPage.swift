@@ -28,8 +28,7 @@ struct MetricsPage {
         header("sluice_gateway_overhead_seconds", "histogram", "Time in the gateway itself.")
         histogram("sluice_gateway_overhead_seconds", [], shard.overhead)
         writeGauges(metrics)
-        header("sluice_ledger_rows", "counter", "Rows written to the ledger.")
-        sample("sluice_ledger_rows_total", [], metrics.ledgerRows.value.description)
+        writeLedger(metrics)
         header("sluice_config_reloads", "counter", "Reloads of the configuration.")
         for (result, count) in reloads.sorted(by: { $0.key < $1.key }) {
             sample("sluice_config_reloads_total", [("result", result)], count.description)
@@ -132,12 +131,27 @@ struct MetricsPage {
         sample(
             "sluice_connections", [("side", "upstream")],
             metrics.upstreamConnections.value.description)
+        header("sluice_build_info", "gauge", "The running version.")
+        sample("sluice_build_info", [("version", metrics.version)], "1")
+    }
+
+    private mutating func writeLedger(_ metrics: Metrics) {
+        let counters = [
+            ("rows", "Rows written to the ledger.", metrics.ledgerRows),
+            ("lost", "Rows that are recorded nowhere.", metrics.ledgerLost),
+            ("journal_failures", "Writes to the journal that failed.", metrics.journalFailures),
+            ("journal_damage", "Places in journals that could not be read.", metrics.journalDamage),
+        ]
+        for (name, help, gauge) in counters {
+            header("sluice_ledger_\(name)", "counter", help)
+            sample("sluice_ledger_\(name)_total", [], gauge.value.description)
+        }
+        header("sluice_ledger_waiting_rows", "gauge", "Rows not yet written.")
+        sample("sluice_ledger_waiting_rows", [], metrics.ledgerWaiting.value.description)
         header("sluice_ledger_lag_seconds", "gauge", "Age of the oldest row not yet written.")
         sample(
             "sluice_ledger_lag_seconds", [],
             (Double(metrics.ledgerLagMicroseconds.value) / 1e6).description)
-        header("sluice_build_info", "gauge", "The running version.")
-        sample("sluice_build_info", [("version", metrics.version)], "1")
     }
 
     private mutating func writePairs(

@@ -19,6 +19,8 @@ public final class Plan: Sendable {
     public let prices: PriceBook
     /// Counters; the same object for all plans of a process.
     public let metrics: Metrics
+    /// How requests are recorded.
+    public let ledger: LedgerConfiguration
     /// How requests are logged.
     public let log: LogConfiguration
     /// When this plan was made, for `created` in the list of models.
@@ -53,6 +55,7 @@ public final class Plan: Sendable {
         self.backends = backends
         self.metrics = metrics
         self.createdSeconds = createdSeconds
+        ledger = configuration.ledger
         log = configuration.log
         let prices = PriceBook(overrides: configuration.prices)
         self.prices = prices

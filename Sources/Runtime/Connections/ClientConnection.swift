@@ -27,8 +27,9 @@ struct ClientConnection: ~Copyable {
         /// Between requests, or in the middle of a head.
         case idle
         case serving(Serving)
-        /// Everything is said; closes when it has been sent.
-        case closing
+        /// Everything is said; closes when it has been sent, or lingers when the request was not
+        /// read to its end.
+        case closing(lingers: Bool)
         /// Everything is sent; what still comes is thrown away, so that a reset does not overtake
         /// the answer (RFC 9112 section 9.6).
         case lingering
@@ -47,4 +48,6 @@ struct ClientConnection: ~Copyable {
     var deadline: Instant
     /// The client has sent the end of its bytes.
     var hasEnded = false
+    /// Where in the worker's list the answer is that waits for the journal.
+    var heldAnswer: Int?
 }

@@ -1,3 +1,4 @@
+import Glibc
 public import Primitives
 
 /// The outcome of moving bytes through a descriptor.
@@ -21,6 +22,14 @@ public enum Opening: Equatable, Sendable {
     /// There is nothing to accept now.
     case wouldBlock
     /// It failed; the number is an `errno` value.
+    case failed(Int32)
+}
+
+/// The outcome of writing to the journal.
+public enum JournalOutcome: Equatable, Sendable {
+    /// The kernel has it: it outlives this process. The segment is that long now.
+    case written(segmentBytes: Int)
+    /// Nothing of it was written; the number is an `errno` value.
     case failed(Int32)
 }
 
@@ -98,6 +107,13 @@ public protocol Kernel: ~Copyable {
     mutating func takeMail() -> [Mail]
     /// Hands over lines of the access log.
     mutating func log(_ lines: [UInt8])
+    /// Appends records to the journal, all or none; begins a segment when there is none.
+    mutating func journal(_ records: [UInt8]) -> JournalOutcome
+    /// Begins a segment of the journal with `records`, and gives up the former one, whose settled
+    /// rows are in the ledger's queue.
+    mutating func renewJournal(with records: [UInt8]) -> JournalOutcome
+    /// Gives up the segment of the journal: nothing in it is under way any more.
+    mutating func endJournal()
 }
 
 /// A system call that failed at start.
@@ -107,4 +123,9 @@ public struct KernelFailure: Error, Equatable, Sendable {
 
     /// A failure.
     public init(number: Int32) { self.number = number }
+
+    /// What the number means, for people.
+    var reason: String {
+        unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
+    }
 }

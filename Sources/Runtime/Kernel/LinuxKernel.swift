@@ -18,13 +18,16 @@ public import Primitives
     private var instant = Instant(nanoseconds: 0)
     private var hasMail = true
     private let imageFetches = Gauge()
+    private var journalWriter: JournalWriter?
 
     /// How other threads reach the worker that owns this kernel.
     public var mail: Mailbox { mailbox }
 
-    /// Opens the epoll instance.
+    /// Opens the epoll instance. A worker that admits requests needs a journal.
     /// - Throws: the `errno` value, such as EMFILE.
-    public init(resolver: Resolver, logSink: AccessLogSink) throws(KernelFailure) {
+    public init(
+        resolver: Resolver, logSink: AccessLogSink, journal: JournalWriter?
+    ) throws(KernelFailure) {
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw KernelFailure(number: errno) }
         let descriptor = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
@@ -33,6 +36,7 @@ public import Primitives
         mailbox = Mailbox { _ = eventfd_write(descriptor, 1) }
         self.resolver = resolver
         self.logSink = logSink
+        journalWriter = journal
         unsafe events = UnsafeMutablePointer.allocate(capacity: Self.eventCapacity)
         watch(mailDescriptor, token: Self.mailToken, for: .read)
     }
@@ -223,6 +227,19 @@ public import Primitives
 
     /// See `Kernel`.
     public mutating func log(_ lines: [UInt8]) { logSink.append(lines) }
+
+    /// See `Kernel`.
+    public mutating func journal(_ records: [UInt8]) -> JournalOutcome {
+        journalWriter?.append(records) ?? .failed(ENOENT)
+    }
+
+    /// See `Kernel`.
+    public mutating func renewJournal(with records: [UInt8]) -> JournalOutcome {
+        journalWriter?.renew(with: records) ?? .failed(ENOENT)
+    }
+
+    /// See `Kernel`.
+    public mutating func endJournal() { journalWriter?.end() }
 
     private mutating func readClock() { instant = SystemClock.now() }
 

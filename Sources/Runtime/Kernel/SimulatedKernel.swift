@@ -98,6 +98,19 @@ public struct SimulatedKernel: Kernel, ~Copyable {
 
     /// See `Kernel`.
     public mutating func log(_ lines: [UInt8]) { world.log.append(contentsOf: lines) }
+
+    /// See `Kernel`.
+    public mutating func journal(_ records: [UInt8]) -> JournalOutcome {
+        world.journal(records, isNewSegment: false)
+    }
+
+    /// See `Kernel`.
+    public mutating func renewJournal(with records: [UInt8]) -> JournalOutcome {
+        world.journal(records, isNewSegment: true)
+    }
+
+    /// See `Kernel`.
+    public mutating func endJournal() { world.endJournal() }
 }
 
 /// The other side of a `SimulatedKernel`. Single-threaded, like the worker that lives in it.
@@ -116,6 +129,11 @@ public final class SimulatedWorld {
         public var refusalRate = 0.0
         /// The share of new descriptors for which there is no room (EMFILE).
         public var exhaustionRate = 0.0
+        /// From the n-th read, write or journalling on, nothing that the worker does reaches
+        /// anybody: its process was killed.
+        public var killAtOperation: Int?
+        /// Why the journal cannot be written, as an `errno` value.
+        public var journalFailure: Int32?
 
         /// None.
         public init() {}
@@ -147,7 +165,11 @@ public final class SimulatedWorld {
     public var images: [[UInt8]: [UInt8]] = [:]
     /// The access log.
     public fileprivate(set) var log: [UInt8] = []
-    /// The worker's reads and writes so far.
+    /// The segment of the journal that is written now; nil when there is none.
+    public private(set) var journal: [UInt8]?
+    /// Segments that the worker has given up.
+    public var retiredJournals: [[UInt8]] = []
+    /// The worker's reads, writes and journallings so far.
     public private(set) var operations = 0
     /// Connections that the worker has opened and that nobody has taken yet.
     public private(set) var newBackends: [Int32] = []
@@ -250,6 +272,7 @@ public final class SimulatedWorld {
         guard let pipe = pipes[descriptor], !isFailing(descriptor) else { return .failed(32) }
         let room = pipe.window - pipe.fromWorker.count
         if room <= 0 || isStalling { return .wouldBlock }
+        if isKilled { return .bytes(bytes.count) }
         let count = share(of: min(bytes.count, room))
         pipes[descriptor]?.fromWorker.append(contentsOf: bytes.prefix(count))
         return .bytes(count)
@@ -288,6 +311,23 @@ public final class SimulatedWorld {
         }
         return ready
     }
+
+    fileprivate func journal(_ records: [UInt8], isNewSegment: Bool) -> JournalOutcome {
+        operations += 1
+        if let number = faults.journalFailure { return .failed(number) }
+        if isKilled { return .written(segmentBytes: 0) }
+        if isNewSegment { endJournal() }
+        journal = (journal ?? []) + records
+        return .written(segmentBytes: journal?.count ?? 0)
+    }
+
+    fileprivate func endJournal() {
+        guard !isKilled else { return }
+        if let journal { retiredJournals.append(journal) }
+        journal = nil
+    }
+
+    private var isKilled: Bool { faults.killAtOperation.map { operations >= $0 } ?? false }
 
     private func open() -> Int32 {
         nextDescriptor += 1

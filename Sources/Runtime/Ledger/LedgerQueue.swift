@@ -1,31 +1,74 @@
 public import Gateway
 import Primitives
 
-/// Rows on their way from one worker to the ledger thread.
+/// Rows and segments of the journal on their way from one worker to the ledger thread.
 public final class LedgerQueue: Sendable {
-    private struct Pending {
+    /// A segment that its worker has given up.
+    struct RetiredSegment: Sendable {
+        let segment: JournalSegment
+        /// Some of its rows did not come through the queue: they must be read from it.
+        let isNeeded: Bool
+    }
+
+    /// What has come since the last look.
+    struct Taken: Sendable {
         var rows: [LedgerRow] = []
+        /// Since when the oldest row has waited.
         var since: Instant?
+        /// Everything that they say and was not left to them is among the rows of this look, or of
+        /// former ones.
+        var retired: [RetiredSegment] = []
+        /// The segment that is written now.
+        var current: JournalSegment?
+    }
+
+    private struct Pending {
+        var taken = Taken()
+        var hasLeftRows = false
     }
 
     private let pending = Locked(Pending())
+    private let waiting: Gauge
+    private let lost: Gauge
 
-    /// An empty queue.
-    public init() {}
+    /// An empty queue; it counts rows that wait, over all queues, and those that are lost.
+    public init(waiting: Gauge = Gauge(), lost: Gauge = Gauge()) {
+        self.waiting = waiting
+        self.lost = lost
+    }
 
-    /// Adds a row.
-    public func append(_ row: LedgerRow) {
+    /// Adds rows. When too many wait already, they are left to the journal if it has them.
+    public func append(_ rows: [LedgerRow], areJournalled: Bool) {
+        guard !rows.isEmpty else { return }
         pending.withLock { pending in
-            if pending.rows.isEmpty { pending.since = SystemClock.now() }
-            pending.rows.append(row)
+            guard waiting.value < Limits.ledgerWaitingRows else {
+                if areJournalled { pending.hasLeftRows = true } else { lost.add(rows.count) }
+                return
+            }
+            waiting.add(rows.count)
+            if pending.taken.rows.isEmpty { pending.taken.since = SystemClock.now() }
+            pending.taken.rows.append(contentsOf: rows)
         }
     }
 
-    /// Takes all rows out, and says since when the oldest one waited.
-    func take() -> (rows: [LedgerRow], since: Instant?) {
+    /// Another segment is written from now on, or none; the former one is given up.
+    func begin(_ segment: JournalSegment?) {
         pending.withLock { pending in
-            let taken = (pending.rows, pending.since)
-            pending = Pending()
+            if let former = pending.taken.current {
+                pending.taken.retired.append(
+                    RetiredSegment(segment: former, isNeeded: pending.hasLeftRows))
+            }
+            pending.hasLeftRows = false
+            pending.taken.current = segment
+        }
+    }
+
+    /// Takes out everything that has come.
+    func take() -> Taken {
+        pending.withLock { pending in
+            let taken = pending.taken
+            pending.taken = Taken()
+            pending.taken.current = taken.current
             return taken
         }
     }

@@ -6,8 +6,10 @@ import Translation
 
 /// The ledger's file: `ledger.sqlite` in the state directory (contract section 6).
 public final class LedgerStore {
-    private static let schemaVersion = 1
-    private static let schema = """
+    /// The steps from an empty file to what this version writes; a file has done as many of them as
+    /// its `user_version` says.
+    static let migrations = [
+        """
         CREATE TABLE IF NOT EXISTS requests (
             id TEXT PRIMARY KEY, request_id TEXT NOT NULL, started_at TEXT NOT NULL,
             tenant TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT, endpoint TEXT NOT NULL,
@@ -22,7 +24,19 @@ public final class LedgerStore {
             response_bytes INTEGER NOT NULL
         ) WITHOUT ROWID;
         CREATE INDEX IF NOT EXISTS requests_started_at ON requests (started_at);
+        """,
         """
+        CREATE TABLE monthly_totals (
+            month TEXT NOT NULL, tenant TEXT NOT NULL, key_id TEXT NOT NULL, route TEXT NOT NULL,
+            backend TEXT NOT NULL, model TEXT NOT NULL, upstream_model TEXT NOT NULL,
+            requests INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+            output_tokens INTEGER NOT NULL, cache_read_tokens INTEGER NOT NULL,
+            cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER NOT NULL,
+            cost_nanousd INTEGER NOT NULL,
+            PRIMARY KEY (month, tenant, key_id, route, backend, model, upstream_model)
+        ) WITHOUT ROWID;
+        """,
+    ]
     private static let insertion =
         "INSERT OR IGNORE INTO requests VALUES ("
         + Array(repeating: "?", count: 29).joined(separator: ",") + ")"
@@ -43,36 +57,89 @@ public final class LedgerStore {
         }
         database = try SQLiteDatabase(path: Self.path(in: directory), isReadOnly: false)
         try database.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
-        let version = try database.prepare("PRAGMA user_version")
-        let known = try version.step() ? version.integer(0) : 0
-        version.reset()
-        guard known <= Int64(Self.schemaVersion) else {
-            throw SQLiteFailure(
-                code: SQLITE_MISMATCH,
-                message: "the ledger was written by a newer sluice (schema \(known))")
-        }
-        try database.run(Self.schema)
-        try database.run("PRAGMA user_version=\(Self.schemaVersion)")
+        try Self.migrate(database)
         insert = try database.prepare(Self.insertion)
     }
 
+    /// Brings the file to this version's schema, in one transaction: two processes may try at once.
+    private static func migrate(_ database: SQLiteDatabase) throws(SQLiteFailure) {
+        guard try database.userVersion() != migrations.count else { return }
+        try database.transaction { () throws(SQLiteFailure) in
+            let known = try database.userVersion()
+            guard known <= migrations.count else {
+                throw SQLiteFailure(
+                    code: SQLITE_MISMATCH,
+                    message: "the ledger was written by a newer sluice (schema \(known), this one "
+                        + "knows \(migrations.count)); use that one, or another state directory")
+            }
+            for step in migrations[known...] { try database.run(step) }
+            try database.run("PRAGMA user_version=\(migrations.count)")
+        }
+    }
+
     /// Adds rows in one transaction; a row whose id is there already is left as it is.
+    /// - Returns: how many were added.
     /// - Throws: when the disk is full or the file is locked for long; nothing is added then.
-    public func append(_ rows: some Sequence<LedgerRow>) throws(SQLiteFailure) {
-        try database.run("BEGIN IMMEDIATE")
-        do throws(SQLiteFailure) {
+    @discardableResult
+    public func append(_ rows: some Sequence<LedgerRow>) throws(SQLiteFailure) -> Int {
+        var added = 0
+        try database.transaction { () throws(SQLiteFailure) in
+            // A statement that is not reset would keep the transaction open.
+            defer { insert.reset() }
             for row in rows {
                 insert.reset()
                 bind(row)
                 _ = try insert.step()
+                added += database.changes
             }
-            insert.reset()
-            try database.run("COMMIT")
-        } catch {
-            insert.reset()
-            try? database.run("ROLLBACK")
-            throw error
         }
+        return added
+    }
+
+    /// Sums up the rows of months that ended before `time`, and deletes them in the same
+    /// transaction: a month has either its rows or its totals.
+    /// - Returns: how many rows went.
+    func prune(before time: WallTime) throws(SQLiteFailure) -> Int {
+        let month = String(RFC3339.text(time).prefix(7))
+        let oldest = try database.prepare(
+            "SELECT substr(min(started_at), 1, 7) FROM requests WHERE started_at < ?")
+        var pruned = 0
+        while true {
+            oldest.reset()
+            oldest.bind(month, at: 1)
+            let first = try oldest.step() ? oldest.text(0) : ""
+            oldest.reset()
+            guard !first.isEmpty else { return pruned }
+            pruned += try sumUp(month: first)
+        }
+    }
+
+    private func sumUp(month: String) throws(SQLiteFailure) -> Int {
+        let keys = "tenant, key_id, route, backend, model, upstream_model"
+        let figures = UsageColumns.figures.map { "\($0) = \($0) + excluded.\($0)" }
+        let sums = UsageColumns.figures.dropFirst().map { "coalesce(sum(\($0)), 0)" }
+        // '~' is behind all digits and dashes.
+        let rows = "started_at >= ?1 AND started_at < ?1 || '~'"
+        let summing = try database.prepare(
+            """
+            INSERT INTO monthly_totals SELECT ?1, \(keys), count(*), \(sums.joined(separator: ", "))
+            FROM requests WHERE \(rows) GROUP BY \(keys)
+            ON CONFLICT DO UPDATE SET \(figures.joined(separator: ", "))
+            """)
+        let deletion = try database.prepare("DELETE FROM requests WHERE \(rows)")
+        var deleted = 0
+        try database.transaction { () throws(SQLiteFailure) in
+            defer {
+                summing.reset()
+                deletion.reset()
+            }
+            summing.bind(month, at: 1)
+            _ = try summing.step()
+            deletion.bind(month, at: 1)
+            _ = try deletion.step()
+            deleted = database.changes
+        }
+        return deleted
     }
 
     private func bind(_ row: LedgerRow) {
@@ -102,40 +169,5 @@ public final class LedgerStore {
             row.responseBytes,
         ]
         for (index, size) in sizes.enumerated() { insert.bind(Int64(size), at: Int32(index + 26)) }
-    }
-}
-
-/// Reads the ledger while the gateway runs: WAL lets readers be.
-public enum LedgerReader {
-    /// The sums of a query.
-    /// - Throws: when there is no ledger, or it cannot be read.
-    public static func report(
-        _ query: UsageQuery, directory: String
-    ) throws(SQLiteFailure) -> UsageReport {
-        let database = try SQLiteDatabase(
-            path: LedgerStore.path(in: directory), isReadOnly: true)
-        // The names come from `UsageQuery.dimensions`, never from outside.
-        let columns = query.by.map { $0 == "day" ? "substr(started_at, 1, 10)" : $0 }
-        let sums = """
-            count(*), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
-            sum(cache_write_tokens), sum(reasoning_tokens), coalesce(sum(cost_nanousd), 0)
-            """
-        let grouping =
-            columns.isEmpty ? "" : "GROUP BY " + columns.joined(separator: ", ")
-        let statement = try database.prepare(
-            """
-            SELECT \((columns + [sums]).joined(separator: ", ")) FROM requests
-            WHERE started_at >= ? AND started_at < ? \(grouping)
-            ORDER BY coalesce(sum(cost_nanousd), 0) DESC, count(*) DESC
-            """)
-        statement.bind(RFC3339.text(query.since), at: 1)
-        statement.bind(RFC3339.text(query.until), at: 2)
-        var groups: [UsageReport.Group] = []
-        while try statement.step() {
-            let names = columns.indices.map { statement.text(Int32($0)) }
-            let figures = (0..<7).map { statement.integer(Int32(columns.count + $0)) }
-            groups.append(UsageReport.Group(names: names, sums: figures))
-        }
-        return UsageReport(query: query, groups: groups)
     }
 }

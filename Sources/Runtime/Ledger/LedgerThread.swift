@@ -3,41 +3,55 @@ import Glibc
 import Primitives
 import Synchronization
 
-/// Moves rows from the workers' queues into the ledger, in batches.
+/// Moves rows from the workers' queues into the ledger, in batches, and looks after the journal.
 ///
 /// A batch that SQLite refuses (disk full, file locked) is kept and tried again: rows are never
-/// dropped.
+/// dropped here.
 public final class LedgerThread: Sendable {
     private static let pauseMicroseconds: UInt32 = 50_000
-    private static let batchSize = 1_000
 
     private let isStopping = Atomic<Bool>(false)
     private let queues: [LedgerQueue]
     private let metrics: Metrics
-    private let report: @Sendable (String) -> Void
+    private let report: @Sendable (_ level: String, _ message: String) -> Void
+    private let settings: Locked<LedgerConfiguration>
     private let thread = Locked<BackgroundThread?>(nil)
 
-    /// A thread that does not run yet; `report` receives problems, once each time they begin.
+    /// A thread that does not run yet; `report` receives problems, once each time they begin, and
+    /// what came of the journals of former runs, at levels of swift-log.
     public init(
-        queues: [LedgerQueue], metrics: Metrics, report: @escaping @Sendable (String) -> Void
+        queues: [LedgerQueue], metrics: Metrics, settings: LedgerConfiguration,
+        report: @escaping @Sendable (_ level: String, _ message: String) -> Void
     ) {
         self.queues = queues
         self.metrics = metrics
+        self.settings = Locked(settings)
         self.report = report
     }
 
-    /// Opens the ledger in a state directory and starts.
-    /// - Throws: why the ledger cannot be opened.
+    /// Opens the ledger in a state directory, replays what earlier runs have left, and starts.
+    /// - Throws: why the ledger cannot be opened, or the journals not be replayed.
     public func start(directory: String) throws(SQLiteFailure) {
-        // Opened here first, so that a wrong directory is told before anything is served.
-        _ = try LedgerStore(directory: directory)
+        let journals = JournalReplay.directory(in: directory)
+        // Done here first, so that a wrong directory is told before anything is served.
+        let store = try LedgerStore(directory: directory)
         do throws(KernelFailure) {
-            let started = try BackgroundThread { [self] in run(directory: directory) }
+            try JournalReplay.makeDirectory(journals)
+        } catch {
+            throw SQLiteFailure(code: 0, message: "\(journals) cannot be made: \(error.reason)")
+        }
+        let keeper = LedgerKeeper(metrics: metrics, report: report)
+        try keeper.replay(journals, into: store)
+        do throws(KernelFailure) {
+            let started = try BackgroundThread { [self] in run(directory, journals: journals) }
             thread.withLock { $0 = started }
         } catch {
             throw SQLiteFailure(code: 0, message: "no thread for the ledger")
         }
     }
+
+    /// Takes over what a reload has changed.
+    public func adopt(_ settings: LedgerConfiguration) { self.settings.withLock { $0 = settings } }
 
     /// Writes everything that waits, and ends.
     public func stop() {
@@ -50,37 +64,20 @@ public final class LedgerThread: Sendable {
         running?.join()
     }
 
-    private func run(directory: String) {
+    private func run(_ directory: String, journals: String) {
         guard let store = try? LedgerStore(directory: directory) else {
-            return report("the ledger cannot be opened any more")
+            return report("error", "the ledger cannot be opened any more")
         }
-        var waiting: [LedgerRow] = []
-        var oldest: Instant?
-        var isFailing = false
+        var keeper = LedgerKeeper(metrics: metrics, report: report)
         while true {
             let isLast = isStopping.load(ordering: .acquiring)
-            for queue in queues {
-                let (rows, since) = queue.take()
-                waiting.append(contentsOf: rows)
-                if let since { oldest = min(oldest ?? since, since) }
-            }
-            while !waiting.isEmpty {
-                let batch = waiting.prefix(Self.batchSize)
-                do throws(SQLiteFailure) {
-                    try store.append(batch)
-                    metrics.ledgerRows.add(batch.count)
-                    waiting.removeFirst(batch.count)
-                    isFailing = false
-                } catch {
-                    if !isFailing { report("the ledger cannot be written: \(error.message)") }
-                    isFailing = true
-                    break
-                }
-            }
-            if waiting.isEmpty { oldest = nil }
-            let lag = oldest.map { SystemClock.now().nanoseconds(since: $0) / 1000 } ?? 0
-            metrics.ledgerLagMicroseconds.set(Int(clamping: lag))
+            let settings = settings.withLock { $0 }
+            for queue in queues { keeper.collect(queue) }
+            keeper.write(into: store)
             if isLast { return }
+            keeper.sync(every: settings.syncMilliseconds)
+            keeper.lookAfter(
+                store, journals: journals, retention: settings.retentionMilliseconds)
             usleep(Self.pauseMicroseconds)
         }
     }

@@ -36,6 +36,28 @@ public struct SQLiteFailure: Error, Sendable {
         guard code == SQLITE_OK else { throw failure(code) }
     }
 
+    /// Runs `body` between BEGIN and COMMIT; when it throws, nothing of it is done.
+    func transaction(_ body: () throws(SQLiteFailure) -> Void) throws(SQLiteFailure) {
+        try run("BEGIN IMMEDIATE")
+        do throws(SQLiteFailure) {
+            try body()
+            try run("COMMIT")
+        } catch {
+            try? run("ROLLBACK")
+            throw error
+        }
+    }
+
+    /// Rows that the last statement has changed.
+    var changes: Int { Int(unsafe sqlite3_changes(pointer)) }
+
+    /// The number that the file's schema was marked with; 0 in a new file.
+    func userVersion() throws(SQLiteFailure) -> Int {
+        let version = try prepare("PRAGMA user_version")
+        defer { version.reset() }
+        return try version.step() ? Int(version.integer(0)) : 0
+    }
+
     /// Prepares one statement.
     func prepare(_ sql: String) throws(SQLiteFailure) -> SQLiteStatement {
         var statement: OpaquePointer?

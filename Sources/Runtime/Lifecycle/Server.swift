@@ -65,6 +65,8 @@ public final class Server: Sendable {
     private let isDraining = Atomic<Bool>(false)
     private let workerCount: Int
     private let signals: Int32
+    /// Names this process among all that have used the state directory.
+    private let startID: String
 
     /// A server for a configuration; nothing is opened yet.
     /// - Throws: what in the configuration cannot be put to work.
@@ -72,12 +74,18 @@ public final class Server: Sendable {
         self.surroundings = surroundings
         // Before any thread is made: threads inherit what is blocked.
         signals = Self.blockSignals()
+        var startID: [UInt8] = []
+        startID.append(hexadecimal: SecureRandom.bytes(count: 8))
+        self.startID = String(decoding: startID, as: UTF8.self)
         workerCount = configuration.workers ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let metrics = Metrics(shards: workerCount + 1, version: surroundings.version)
         self.metrics = metrics
-        queues = (0...workerCount).map { _ in LedgerQueue() }
+        queues = (0...workerCount).map { _ in
+            LedgerQueue(waiting: metrics.ledgerWaiting, lost: metrics.ledgerLost)
+        }
         let log = surroundings.log
-        ledger = LedgerThread(queues: queues, metrics: metrics) { log("error", $0) }
+        ledger = LedgerThread(
+            queues: queues, metrics: metrics, settings: configuration.ledger, report: log)
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment, log: log)
         let fingerprints = Self.fingerprints(builder.watchedFiles)
@@ -157,7 +165,8 @@ public final class Server: Sendable {
     ) throws(PlanFailure) -> (BackgroundThread, Mailbox) {
         var listeners: [OpenListener] = []
         do throws(KernelFailure) {
-            var kernel = try LinuxKernel(resolver: resolver, logSink: logSink)
+            var kernel = try LinuxKernel(
+                resolver: resolver, logSink: logSink, journal: journal(role, shard: shard))
             for source in sources {
                 listeners.append(
                     OpenListener(
@@ -172,8 +181,19 @@ public final class Server: Sendable {
             return (try BackgroundThread { box.run() }, mailbox)
         } catch {
             let names = sources.map { "\($0.name.host):\($0.name.port)" }.joined(separator: ", ")
-            throw PlanFailure(message: "cannot listen on \(names): \(Self.reason(error.number))")
+            throw PlanFailure(message: "cannot listen on \(names): \(error.reason)")
         }
+    }
+
+    /// The journal of a worker; the admin side has none, for it admits no requests.
+    private func journal(_ role: WorkerRole, shard: Int) -> JournalWriter? {
+        guard case .gateway = role else { return nil }
+        let state = running.withLock { $0.configuration.stateDirectory }
+        let log = surroundings.log
+        return JournalWriter(
+            directory: JournalReplay.directory(in: state), start: startID, shard: shard,
+            queue: queues[shard]
+        ) { log("error", $0) }
     }
 
     private func address(of name: SocketName) throws(KernelFailure) -> SocketAddress {
@@ -278,6 +298,7 @@ public final class Server: Sendable {
                 configuration: configuration, plan: plan, listenerTLS: listenerTLS,
                 fingerprints: fingerprints)
             running.withLock { $0 = new }
+            ledger.adopt(configuration.ledger)
             post(new)
         } catch {
             return reject(error)
@@ -357,7 +378,11 @@ public final class Server: Sendable {
     private func adminResponder() -> AdminResponder {
         AdminResponder(
             metrics: metrics, now: { SystemClock.wallTime() },
-            isReady: { [self] in !isDraining.load(ordering: .acquiring) },
+            obstacle: { [self] in
+                if isDraining.load(ordering: .acquiring) { return "draining" }
+                let isRefusing = running.withLock { $0.plan.ledger.whenFull == .refuse }
+                return isRefusing && !metrics.canRecord ? "ledger unavailable" : nil
+            },
             configuration: { [self] in
                 ConfigurationRenderer.json(running.withLock { $0.configuration })
             },
@@ -379,7 +404,8 @@ public final class Server: Sendable {
     private static func blockSignals() -> Int32 {
         var set = sigset_t()
         unsafe sigemptyset(&set)
-        for number in [SIGTERM, SIGINT, SIGHUP, SIGPIPE] { unsafe sigaddset(&set, number) }
+        // SIGXFSZ: a file that may not grow is a failed write like any other.
+        for number in [SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGXFSZ] { unsafe sigaddset(&set, number) }
         unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
         return unsafe signalfd(-1, &set, Int32(SFD_CLOEXEC) | Int32(SFD_NONBLOCK))
     }
@@ -402,10 +428,6 @@ public final class Server: Sendable {
 
     private static func text(_ name: SocketName) -> String {
         name.host.contains(":") ? "[\(name.host)]:\(name.port)" : "\(name.host):\(name.port)"
-    }
-
-    private static func reason(_ number: Int32) -> String {
-        unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
     }
 }
 

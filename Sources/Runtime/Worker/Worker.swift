@@ -39,6 +39,11 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var sessions: Slab<MultiplexedSession>
     /// Sessions that may have something to send at the end of this turn.
     var dirtySessions: [Handle] = []
+    var journal = JournalKeeping()
+    /// Answers that leave once the journal has their records.
+    var heldAnswers: [HeldAnswer] = []
+    /// Empty buffers for such answers.
+    var spareBuffers: [[UInt8]] = []
     var wheel: TimerWheel
     var context: ExchangeContext
     /// What the exchange that was called last has ordered, until it is carried out.
@@ -95,6 +100,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     /// Runs until a drain has finished.
     public mutating func run() {
         while !isDone { turn() }
+        kernel.endJournal()
     }
 
     /// Whether a drain was asked for and nothing is left to do.
@@ -110,12 +116,13 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         kernel.wait(until: nextWake, ready: &ready)
         context.now = kernel.now()
         context.wall = kernel.wallTime()
+        context.admitsRequests = plan.ledger.whenFull == .continue || plan.metrics.canRecord
         for event in ready { dispatch(event) }
         ready.removeAll(keepingCapacity: true)
         swap(&ready, &self.ready)
         for mail in kernel.takeMail() { open(mail) }
         fireTimers()
-        flushSessions()
+        finishTurn()
         if !logBuffer.isEmpty {
             kernel.log(logBuffer)
             logBuffer.removeAll(keepingCapacity: true)
@@ -124,7 +131,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     private var nextWake: Instant? {
         var wake = wheel.nextWake()
-        for other in [acceptPausedUntil, drainDeadline] {
+        for other in [acceptPausedUntil, drainDeadline, journal.nextLook] {
             if let other { wake = min(wake ?? other, other) }
         }
         return wake
@@ -206,7 +213,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         listeners = []
         for handle in clients.handles {
             switch clients[handle].state {
-            case .greeting, .idle: if clients[handle].carried.isEmpty { closeClient(handle) }
+            case .greeting, .idle: if clients[handle].carried.isEmpty { endClient(handle) }
             case .multiplexed(let session): sayGoodbye(handle, session)
             case .serving, .closing, .lingering: break
             }
@@ -215,7 +222,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     /// The drain's time is over: clients that are still served lose their connections.
     private mutating func abandonEverything() {
-        for handle in clients.handles where clients.contains(handle) { closeClient(handle) }
+        for handle in clients.handles where clients.contains(handle) { endClient(handle) }
     }
 
     // MARK: - Accepting

@@ -250,7 +250,13 @@ extension Worker where K: ~Copyable {
             HTTP1Writer.lastChunk(into: &bytes)
         }
         clients[handle].state = .serving(serving)
-        let isAlive = bytes.isEmpty || sendToClient(handle, bytes.span)
+        let isAlive: Bool
+        if isComplete, orders.row != nil {
+            hold(&bytes, for: handle)
+            isAlive = true
+        } else {
+            isAlive = bytes.isEmpty || sendToClient(handle, bytes.span)
+        }
         swap(&bytes, &writeBuffer)
         guard isAlive else { return }
         if isComplete { return finishAnswer(handle) }
@@ -272,14 +278,36 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func beginClosing(_ handle: Handle) {
-        guard clients[handle].transport.backlog == 0 else {
-            clients[handle].state = .closing
-            return setClientDeadline(handle, Limits.clientStallMilliseconds)
+        var lingers = false
+        if case .serving(let serving) = clients[handle].state { lingers = !serving.isRead }
+        clients[handle].state = .closing(lingers: lingers)
+        setClientDeadline(handle, Limits.clientStallMilliseconds)
+        closeWhenSent(handle)
+    }
+
+    /// Closes a client to whom everything has been said and sent. Whether it is still there.
+    @discardableResult
+    mutating func closeWhenSent(_ handle: Handle) -> Bool {
+        guard case .closing(let lingers) = clients[handle].state,
+            clients[handle].transport.backlog == 0, clients[handle].heldAnswer == nil
+        else { return true }
+        if lingers, !clients[handle].hasEnded {
+            linger(handle)
+            return true
         }
-        guard case .serving(let serving) = clients[handle].state, !serving.isRead,
-            !clients[handle].hasEnded
-        else { return closeClient(handle) }
-        linger(handle)
+        closeClient(handle)
+        return false
+    }
+
+    /// Closes a client that is done, once it has been sent the answer that waits for the journal.
+    mutating func endClient(_ handle: Handle) {
+        guard clients[handle].heldAnswer != nil else { return closeClient(handle) }
+        switch clients[handle].state {
+        case .idle, .closing:
+            if clients[handle].hasEnded { clients[handle].transport.setReading(false, &kernel) }
+            beginClosing(handle)
+        case .greeting, .serving, .lingering, .multiplexed: closeClient(handle)
+        }
     }
 
     /// What still comes is read and thrown away for a while: a reset must not overtake the answer.
@@ -292,7 +320,12 @@ extension Worker where K: ~Copyable {
     }
 
     /// Sends to a client. False: it has gone, and so has its connection.
-    private mutating func sendToClient(_ handle: Handle, _ bytes: Span<UInt8>) -> Bool {
+    mutating func sendToClient(_ handle: Handle, _ bytes: Span<UInt8>) -> Bool {
+        if let index = clients[handle].heldAnswer {
+            // What comes later must not overtake.
+            heldAnswers[index].bytes.append(span: bytes)
+            return true
+        }
         if clients[handle].transport.send(bytes, &kernel) { return true }
         closeClient(handle)
         return false
@@ -309,11 +342,11 @@ extension Worker where K: ~Copyable {
             sessions[session].activeAt = context.now
             markDirty(session)
             return true
-        case .closing where clients[handle].transport.backlog == 0:
-            closeClient(handle)
-            return false
+        case .closing:
+            guard closeWhenSent(handle) else { return false }
+            if case .lingering = clients[handle].state { return true }
         case .serving(let serving): if let flight = serving.flight { regulate(flight) }
-        case .greeting, .idle, .closing, .lingering: break
+        case .greeting, .idle, .lingering: break
         }
         clients[handle].deadline = context.now.advanced(
             byMilliseconds: Limits.clientStallMilliseconds)
@@ -328,7 +361,7 @@ extension Worker where K: ~Copyable {
         clients[handle].hasEnded = true
         guard case .serving(let serving) = clients[handle].state, serving.isRead,
             serving.version != .http10
-        else { return closeClient(handle) }
+        else { return endClient(handle) }
         clients[handle].transport.setReading(false, &kernel)
         var probe: [UInt8] = []
         switch serving.framing {

@@ -18,10 +18,7 @@ extension Worker where K: ~Copyable {
 
     private mutating func carryOut(_ handle: Handle, _ orders: inout ExchangeOrders) {
         if !orders.logLine.isEmpty { logBuffer.append(contentsOf: orders.logLine) }
-        if let row = orders.row { ledger.append(row) }
-        if !orders.imagesToFetch.isEmpty {
-            kernel.fetchImages(orders.imagesToFetch, ticket: handle.word)
-        }
+        if !orders.records.isEmpty { journal.note(orders.records, orders.row) }
         let client = flights[handle].client
         let stream = flights[handle].stream
         let isFinished = flights[handle].exchange.isFinished
@@ -33,9 +30,17 @@ extension Worker where K: ~Copyable {
             answerClient(client, &orders)
         }
         guard !isFinished else { return serveCarried(client) }
+        // A request that was admitted just now goes nowhere before it is recorded.
+        let isRecorded = orders.records.isEmpty
+        if !orders.imagesToFetch.isEmpty {
+            let admission = Admission(flight: handle, step: .fetch(orders.imagesToFetch))
+            isRecorded ? carryOut(admission) : journal.admissions.append(admission)
+        }
         for case .connect(let leg, let backend, let isFresh) in orders.upstream
         where flights.contains(handle) {
-            connect(Assignment(flight: handle, leg: leg), backend: backend, isFresh: isFresh)
+            let step = Admission.Step.connect(leg: leg, backend: backend, isFresh: isFresh)
+            let admission = Admission(flight: handle, step: step)
+            isRecorded ? carryOut(admission) : journal.admissions.append(admission)
         }
     }
 

@@ -11,13 +11,15 @@ extension Worker where K: ~Copyable {
         dirtySessions.append(session)
     }
 
-    /// Sends what all sessions have ready. One session's flush may give another something to send.
+    /// Sends what all sessions have ready. One session's flush may give another something to send,
+    /// and the journal something to write first.
     mutating func flushSessions() {
         while !dirtySessions.isEmpty {
             var batch: [Handle] = []
             swap(&batch, &dirtySessions)
             for session in batch where sessions.contains(session) {
                 sessions[session].isDirty = false
+                writeJournal()
                 switch sessions[session].connection {
                 case .client(let handle): flushClientSession(handle, session)
                 case .upstream(let handle): flushBackendSession(handle, session)

@@ -47,6 +47,10 @@ import Translation
         ("prices: {ghost: {input: 1}}", 1, 10, "no route can reach"),
         ("limits: {request_body: lots}", 1, 24, "64MiB"),
         ("log: {level: loud}", 1, 14, "must be one of"),
+        ("ledger: {fsync: 0s}", 1, 17, "1s, or never"),
+        ("ledger: {on_full: refused}", 1, 19, "did you mean \"refuse\""),
+        ("ledger: {retention: 1h}", 1, 21, "at least 1d"),
+        ("ledger: {keep: 1d}", 1, 10, "keep"),
         ("a: 1\na: 2", 2, 1, "stands twice"),
         ("listeners: [", 2, 1, "YAML"),
         ("listeners: [{address: 0.0.0.0:80}]", 1, 12, "without \"tenants\""),
@@ -134,6 +138,20 @@ import Translation
     ])
     func `a subject is written as certificates' subjects are`(_ text: String, _ isFine: Bool) {
         #expect(SubjectText.isWellFormed(text) == isFine)
+    }
+
+    @Test func `the ledger's keys are read, shown, and have defaults`() throws {
+        let plain = try #require(read(Self.good).configuration)
+        #expect(plain.ledger == LedgerConfiguration())
+        let section = "\nledger: {fsync: never, on_full: continue, retention: 400d}\n"
+        let configuration = try #require(read(Self.good + section).configuration)
+        #expect(configuration.ledger.syncMilliseconds == nil)
+        #expect(configuration.ledger.whenFull == .continue)
+        #expect(configuration.ledger.retentionMilliseconds == 400 * 86_400_000)
+        let json = String(decoding: ConfigurationRenderer.json(configuration), as: UTF8.self)
+        #expect(json.contains(#""ledger":{"fsync":"never","on_full":"continue","retention":"#))
+        let timed = read(Self.good + "\nledger: {fsync: 250ms}\n").configuration
+        #expect(timed?.ledger.syncMilliseconds == 250)
     }
 
     @Test func `all mistakes are told at once, in order`() {

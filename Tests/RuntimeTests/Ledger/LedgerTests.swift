@@ -8,35 +8,16 @@ import Translation
 @testable import Runtime
 
 @Suite struct LedgerTests {
-    private func directory() -> String {
-        FileManager.default.temporaryDirectory.path + "/sluice-ledger-\(UUID().uuidString)"
-    }
-
-    private func row(_ id: String, tenant: String = "t", cost: Int64? = 5) -> LedgerRow {
-        var row = LedgerRow()
-        row.id = id
-        row.tenant = tenant
-        row.model = "m'; DROP TABLE requests; --"
-        row.startedAtMilliseconds = 1_767_323_045_000
-        row.usage = TokenUsage(input: 10, output: 2)
-        row.usageSource = .upstream
-        row.costNanodollars = cost
-        row.status = 200
-        return row
-    }
-
-    private func query() throws -> UsageQuery {
-        try UsageQuery(
-            since: "2026-01-01", until: "2026-02-01", by: "tenant,day",
-            now: WallTime(milliseconds: 0))
+    private func report(_ directory: String) throws -> UsageReport {
+        try usage(of: directory, by: "tenant,day", since: "2026-01-01", until: "2026-02-01")
     }
 
     @Test func `a row is counted once, however often it is written`() throws {
-        let directory = directory()
+        let directory = freshDirectory()
         let store = try LedgerStore(directory: directory)
-        try store.append([row("a"), row("b", cost: nil), row("c", tenant: "u")])
-        try store.append([row("a"), row("b")])
-        let report = try LedgerReader.report(try query(), directory: directory)
+        try store.append([ledgerRow("a"), ledgerRow("b", cost: nil), ledgerRow("c", tenant: "u")])
+        try store.append([ledgerRow("a"), ledgerRow("b")])
+        let report = try self.report(directory)
         #expect(report.groups.count == 2)
         #expect(report.groups.first?.names == ["t", "2026-01-02"])
         #expect(report.groups.first?.requests == 2)
@@ -49,25 +30,32 @@ import Translation
     }
 
     @Test func `everything that was queued is written before the thread ends`() throws {
-        let directory = directory()
+        let directory = freshDirectory()
         let queues = [LedgerQueue(), LedgerQueue()]
         let metrics = Metrics(shards: 1, version: "test")
-        let thread = LedgerThread(queues: queues, metrics: metrics) { Issue.record("\($0)") }
+        let thread = LedgerThread(
+            queues: queues, metrics: metrics, settings: LedgerConfiguration()
+        ) { _, message in Issue.record("\(message)") }
         try thread.start(directory: directory)
-        for index in 0..<2500 { queues[index % 2].append(row("\(index)")) }
+        for index in 0..<2500 {
+            queues[index % 2].append([ledgerRow("\(index)")], areJournalled: false)
+        }
         thread.stop()
-        let report = try LedgerReader.report(try query(), directory: directory)
+        let report = try self.report(directory)
         #expect(report.groups.first?.requests == 2500)
         #expect(metrics.ledgerRows.value == 2500)
     }
 
     @Test func `a ledger of a newer sluice is left alone`() throws {
-        let directory = directory()
+        let directory = freshDirectory()
         _ = try LedgerStore(directory: directory)
         let database = try SQLiteDatabase(
             path: LedgerStore.path(in: directory), isReadOnly: false)
         try database.run("PRAGMA user_version=99")
-        #expect(throws: SQLiteFailure.self) { try LedgerStore(directory: directory) }
+        let failure = #expect(throws: SQLiteFailure.self) {
+            try LedgerStore(directory: directory)
+        }
+        #expect(failure?.message.contains("newer sluice (schema 99") == true)
     }
 
     @Test func `a wrong question is answered with what would be right`() {

@@ -1,0 +1,162 @@
+import Primitives
+import Translation
+
+/// A ledger row as bytes: its members in fixed order, numbers big-endian, texts with their length.
+enum JournalPayload {
+    /// In place of a length: there is no text. No text is that long.
+    private static let absent = UInt32.max
+
+    static func append(_ row: LedgerRow, to bytes: inout [UInt8]) {
+        append(row.id, to: &bytes)
+        append(row.requestID, to: &bytes)
+        append(row.startedAtMilliseconds, to: &bytes)
+        append(row.tenant, to: &bytes)
+        append(row.keyID, to: &bytes)
+        append(row.user, to: &bytes)
+        append(row.endpoint, to: &bytes)
+        append(row.route, to: &bytes)
+        append(row.backend, to: &bytes)
+        append(row.model, to: &bytes)
+        append(row.upstreamModel, to: &bytes)
+        bytes.append(row.isStreamed ? 1 : 0)
+        append(Int64(row.status), to: &bytes)
+        append(row.errorCode, to: &bytes)
+        append(row.finishReason, to: &bytes)
+        append(Int64(row.attempts), to: &bytes)
+        append(Int64(row.usage.input), to: &bytes)
+        append(Int64(row.usage.output), to: &bytes)
+        append(Int64(row.usage.cacheRead), to: &bytes)
+        append(Int64(row.usage.cacheWrite), to: &bytes)
+        append(Int64(row.usage.reasoning), to: &bytes)
+        append(row.usageSource.rawValue, to: &bytes)
+        append(row.costNanodollars, to: &bytes)
+        append(row.priceID, to: &bytes)
+        append(row.timeToFirstTokenMilliseconds.map { Int64($0) }, to: &bytes)
+        append(Int64(row.durationMilliseconds), to: &bytes)
+        append(Int64(row.overheadMicroseconds), to: &bytes)
+        append(Int64(row.requestBytes), to: &bytes)
+        append(Int64(row.responseBytes), to: &bytes)
+    }
+
+    static func append(_ number: UInt32, to bytes: inout [UInt8]) {
+        for shift in stride(from: UInt32(24), through: 0, by: -8) {
+            bytes.append(UInt8(truncatingIfNeeded: number >> shift))
+        }
+    }
+
+    private static func append(_ number: Int64, to bytes: inout [UInt8]) {
+        append(UInt32(truncatingIfNeeded: number >> 32), to: &bytes)
+        append(UInt32(truncatingIfNeeded: number), to: &bytes)
+    }
+
+    private static func append(_ number: Int64?, to bytes: inout [UInt8]) {
+        bytes.append(number == nil ? 0 : 1)
+        append(number ?? 0, to: &bytes)
+    }
+
+    private static func append(_ text: String, to bytes: inout [UInt8]) {
+        let text = LedgerRow.clipped(text)
+        append(UInt32(truncatingIfNeeded: text.utf8.count), to: &bytes)
+        bytes.append(utf8: text)
+    }
+
+    private static func append(_ text: String?, to bytes: inout [UInt8]) {
+        if let text { append(text, to: &bytes) } else { append(absent, to: &bytes) }
+    }
+
+    /// The row of a payload; nil when it is none.
+    static func row(_ bytes: Span<UInt8>) -> LedgerRow? {
+        var cursor = Cursor()
+        do throws(Malformed) {
+            let row = try cursor.row(bytes)
+            return cursor.position == bytes.count ? row : nil
+        } catch {
+            return nil
+        }
+    }
+
+    private struct Malformed: Error {}
+
+    /// Where reading is; every step checks what is left.
+    private struct Cursor {
+        var position = 0
+
+        mutating func row(_ bytes: Span<UInt8>) throws(Malformed) -> LedgerRow {
+            var row = LedgerRow()
+            row.id = try text(bytes)
+            row.requestID = try text(bytes)
+            row.startedAtMilliseconds = try number(bytes)
+            row.tenant = try text(bytes)
+            row.keyID = try text(bytes)
+            row.user = try optionalText(bytes)
+            row.endpoint = try text(bytes)
+            row.route = try text(bytes)
+            row.backend = try text(bytes)
+            row.model = try text(bytes)
+            row.upstreamModel = try text(bytes)
+            row.isStreamed = try byte(bytes) != 0
+            row.status = Int(try number(bytes))
+            row.errorCode = try optionalText(bytes)
+            row.finishReason = try optionalText(bytes)
+            row.attempts = Int(try number(bytes))
+            row.usage.input = Int(try number(bytes))
+            row.usage.output = Int(try number(bytes))
+            row.usage.cacheRead = Int(try number(bytes))
+            row.usage.cacheWrite = Int(try number(bytes))
+            row.usage.reasoning = Int(try number(bytes))
+            guard let source = LedgerRow.UsageSource(rawValue: try text(bytes)) else {
+                throw Malformed()
+            }
+            row.usageSource = source
+            row.costNanodollars = try optionalNumber(bytes)
+            row.priceID = try optionalText(bytes)
+            row.timeToFirstTokenMilliseconds = try optionalNumber(bytes).map { Int($0) }
+            row.durationMilliseconds = Int(try number(bytes))
+            row.overheadMicroseconds = Int(try number(bytes))
+            row.requestBytes = Int(try number(bytes))
+            row.responseBytes = Int(try number(bytes))
+            return row
+        }
+
+        private mutating func take(
+            _ count: Int, _ bytes: Span<UInt8>
+        ) throws(Malformed) -> Range<Int> {
+            guard count <= bytes.count - position else { throw Malformed() }
+            position += count
+            return position - count..<position
+        }
+
+        private mutating func byte(_ bytes: Span<UInt8>) throws(Malformed) -> UInt8 {
+            bytes[try take(1, bytes).lowerBound]
+        }
+
+        private mutating func length(_ bytes: Span<UInt8>) throws(Malformed) -> UInt32 {
+            let range = try take(4, bytes)
+            return range.reduce(UInt32(0)) { $0 << 8 | UInt32(bytes[$1]) }
+        }
+
+        private mutating func number(_ bytes: Span<UInt8>) throws(Malformed) -> Int64 {
+            let range = try take(8, bytes)
+            return Int64(bitPattern: range.reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[$1]) })
+        }
+
+        private mutating func optionalNumber(
+            _ bytes: Span<UInt8>
+        ) throws(Malformed) -> Int64? {
+            let isThere = try byte(bytes) != 0
+            let number = try number(bytes)
+            return isThere ? number : nil
+        }
+
+        private mutating func text(_ bytes: Span<UInt8>) throws(Malformed) -> String {
+            guard let text = try optionalText(bytes) else { throw Malformed() }
+            return text
+        }
+
+        private mutating func optionalText(_ bytes: Span<UInt8>) throws(Malformed) -> String? {
+            let length = try length(bytes)
+            guard length != absent else { return nil }
+            return bytes.extracting(try take(Int(length), bytes)).text
+        }
+    }
+}
