@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RELEASE := swift build -c release --static-swift-stdlib
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e sim check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e sim floods conformance-h2 check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -29,6 +29,13 @@ e2e: build
 
 sim: setup ## Play simulated worlds: SEEDS=100000 make sim, or one again: SEED=7 make sim
 	SEEDS=$${SEEDS:-10000} swift test -c release -Xswiftc -enable-testing --scratch-path .build-sim --filter WorldTests
+
+floods: build ## Flood the binary with HTTP/2 while clients chat, and print figures
+	@scripts/python.sh
+	.venv/bin/python Tests/EndToEnd/floods.py
+
+conformance-h2: build ## Run a conformance suite over HTTP/2 (needs nghttp2-proxy): make conformance-h2 SUITE=PATH/run.py
+	python3 Tests/EndToEnd/conformance_h2.py $(SUITE)
 
 check: ## Lint the sources
 	swift format lint --strict --recursive --parallel Sources Tests Package.swift

@@ -59,7 +59,7 @@ public enum Limits {
     public static let http2UnsentFrames = 2_000
     /// Frames put together for one write; the rest waits in its streams.
     public static let http2OutputBytes = 256 << 10
-    /// CONTINUATION frames of one header block: four hold the longest list we take
+    /// CONTINUATION frames of one header block: four hold the longest list that we take by default
     /// (CVE-2024-28182, CVE-2024-27316).
     public static let http2Continuations = 8
     /// Settings in one frame: there are nine (CVE-2020-11080).

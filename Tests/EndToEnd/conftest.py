@@ -227,12 +227,17 @@ def upstream():
 
 
 @pytest.fixture(params=["http/1.1", "http/2"])
-def client(request):
-    """Makes SDK clients; a test that uses it runs over both versions of HTTP."""
+def version(request):
+    """What an `httpx.Client` is made with; a test that uses it runs over both versions of HTTP."""
+    return {"http1": False, "http2": True} if request.param == "http/2" else {}
+
+
+@pytest.fixture
+def client(version):
+    """Makes SDK clients, of both versions of HTTP."""
     import httpx
     import openai
 
-    version = {"http1": False, "http2": True} if request.param == "http/2" else {}
     made = []
 
     def make(gateway, key="sk-demo", **options):

@@ -19,27 +19,28 @@ def chunk(content, finish=None):
             "choices": [{"index": 0, "delta": {"content": content} if content else {}, "finish_reason": finish}]}
 
 
-def stream_text(gateway, model="llama-3"):
-    body = {"model": model, "messages": HELLO, "stream": True}
-    answer = httpx.post(f"{gateway.url}/chat/completions", json=body, headers={"authorization": "Bearer sk-demo"}, timeout=30)
+def stream_text(gateway, **version):
+    body = {"model": "llama-3", "messages": HELLO, "stream": True}
+    with httpx.Client(timeout=30, **version) as client:
+        answer = client.post(f"{gateway.url}/chat/completions", json=body, headers={"authorization": "Bearer sk-demo"})
     return answer.status_code, answer.text
 
 
-def test_a_cut_stream_ends_with_an_error_and_without_done(start, upstream):
+def test_a_cut_stream_ends_with_an_error_and_without_done(start, upstream, version):
     def cut(handler, body):
         handler.events()
         handler.event(chunk("half"))
 
     upstream.answer = cut
     gateway = start(standard_config(upstream.port))
-    status, text = stream_text(gateway)
+    status, text = stream_text(gateway, **version)
     assert status == 200 and "half" in text and "[DONE]" not in text
     assert json.loads(text.strip().rsplit("data: ", 1)[1])["error"]["code"] == "upstream_incomplete"
     row, = gateway.rows()
     assert row["status"] == 502 and row["usage_source"] == "estimated" and row["output_tokens"] > 0
 
 
-def test_an_error_chunk_before_done_is_believed_instead(start, upstream):
+def test_an_error_chunk_before_done_is_believed_instead(start, upstream, version):
     def die(handler, body):
         handler.events()
         handler.event(chunk("half"))
@@ -48,7 +49,7 @@ def test_an_error_chunk_before_done_is_believed_instead(start, upstream):
 
     upstream.answer = die
     gateway = start(standard_config(upstream.port))
-    _, text = stream_text(gateway)
+    _, text = stream_text(gateway, **version)
     assert "EngineCore" in text and "[DONE]" not in text
     assert gateway.metric("sluice_attempts_total", outcome="error_chunk") == 1
 
@@ -63,7 +64,7 @@ def test_an_early_failure_goes_to_another_target(start, upstream, simulator, cli
 
 
 @pytest.mark.parametrize("clock,code", [("first_byte", "first_byte"), ("idle", "idle"), ("total", "total")])
-def test_the_clocks(start, upstream, clock, code):
+def test_the_clocks(start, upstream, version, clock, code):
     def stall(handler, body):
         if clock == "idle":
             handler.events()
@@ -75,7 +76,7 @@ def test_the_clocks(start, upstream, clock, code):
         'api_key: {value: backend-key}}', f'api_key: {{value: backend-key}}, timeouts: {{{clock}: 300ms}}}}')
     gateway = start(config)
     began = time.monotonic()
-    status, text = stream_text(gateway)
+    status, text = stream_text(gateway, **version)
     assert time.monotonic() - began < 2
     assert "upstream_timeout" in text and f"timeouts.{code}" in text
     assert status == (200 if clock == "idle" else 504)

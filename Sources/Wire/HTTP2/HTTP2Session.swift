@@ -37,7 +37,7 @@ public import Primitives
         unsafe state = .allocate(capacity: 1)
         unsafe state.initialize(to: HTTP2State(isServer: isServer, limits: limits, now: now))
         var made: OpaquePointer?
-        let options = unsafe Self.options(isServer: isServer)
+        let options = unsafe Self.options(limits)
         let table = unsafe Self.callbacks()
         let result =
             unsafe isServer
@@ -452,7 +452,7 @@ public import Primitives
         return unsafe table
     }
 
-    private static func options(isServer: Bool) -> OpaquePointer? {
+    private static func options(_ limits: HTTP2Limits) -> OpaquePointer? {
         var options: OpaquePointer?
         _ = unsafe nghttp2_option_new(&options)
         // Windows open as bodies are taken, see `setReading`.
@@ -462,7 +462,7 @@ public import Primitives
         unsafe nghttp2_option_set_max_outbound_ack(
             options, Limits.http2OutboundAcknowledgements)
         // It counts the pieces that a frame's nine bytes come in, too; we count frames.
-        unsafe nghttp2_option_set_max_continuations(options, 9 * (Limits.http2Continuations + 1))
+        unsafe nghttp2_option_set_max_continuations(options, 9 * (limits.continuations + 1))
         // Ours comes first and has the better word for it; this is the second line.
         unsafe nghttp2_option_set_stream_reset_rate_limit(
             options, UInt64(2 * Limits.http2Resets), UInt64(2 * Limits.http2ResetsPerSecond))

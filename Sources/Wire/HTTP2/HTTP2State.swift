@@ -108,7 +108,7 @@ struct HTTP2State: ~Copyable {
     /// A frame begins. False: nothing more is read from this peer.
     mutating func frameBegan(_ frame: FrameHeader) -> Bool {
         continuations = frame.isContinuation ? continuations + 1 : 0
-        guard continuations <= Limits.http2Continuations else { return fail(.enhanceYourCalm) }
+        guard continuations <= limits.continuations else { return fail(.enhanceYourCalm) }
         return !frame.isIdle || idleFrameCame()
     }
 

@@ -62,6 +62,9 @@ public struct HTTP2Limits: Sendable {
     /// The longest header list: names, values and 32 bytes for each field (RFC 9113 section
     /// 6.5.2).
     public var headerListBytes = 64 << 10
+    /// CONTINUATION frames of one header block: twice what the longest list needs in frames of
+    /// 16 KB, and no fewer than `Limits.http2Continuations`.
+    var continuations: Int { max(Limits.http2Continuations, 2 * headerListBytes >> 14) }
     /// The most header fields of one message.
     public var headerFields = 128
     /// The longest `:path`.
