@@ -133,10 +133,10 @@ async def completion(scope, body, send):
     await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
 
-@pytest.mark.parametrize("alpn, http, version", [
+@pytest.mark.parametrize("alpn, http, agreed", [
     (["h2", "http/1.1"], "auto", "2"), (["http/1.1"], "auto", "1.1"), (["h2", "http/1.1"], "1", "1.1"),
     (["h2"], "2", "2"), (["http/1.1"], "2", None)])
-def test_the_version_is_agreed_by_alpn(start, client, tmp_path, alpn, http, version):
+def test_the_version_is_agreed_by_alpn(start, client, tmp_path, alpn, http, agreed):
     server = Hypercorn(tmp_path, completion, alpn)
     try:
         server.versions.clear()
@@ -148,7 +148,7 @@ routes:
 tenants:
   - {{name: demo, keys: [{{value: sk-demo}}], models: ["*"]}}
 """)
-        if version is None:
+        if agreed is None:
             with pytest.raises(openai.InternalServerError) as failure:
                 client(gateway).chat.completions.create(model="m", messages=HELLO)
             assert "ALPN" in failure.value.message
@@ -156,7 +156,7 @@ tenants:
         for _ in range(6):
             answer = client(gateway).chat.completions.create(model="m", messages=HELLO)
             assert len(answer.choices[0].message.content) == 200_000
-        assert server.versions == [version] * 6
+        assert server.versions == [agreed] * 6
     finally:
         server.stop()
 
