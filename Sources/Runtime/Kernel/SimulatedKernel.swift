@@ -327,7 +327,8 @@ public final class SimulatedWorld {
         journal = nil
     }
 
-    private var isKilled: Bool { faults.killAtOperation.map { operations >= $0 } ?? false }
+    /// Whether the worker's process was killed.
+    public var isKilled: Bool { faults.killAtOperation.map { operations >= $0 } ?? false }
 
     private func open() -> Int32 {
         nextDescriptor += 1

@@ -57,6 +57,8 @@ struct World: ~Copyable {
     private var random: SeededGenerator
     private let script: ReplyScript
     private var isCalm = false
+    /// The journal could not be written for a while: what was killed then may be lost.
+    private(set) var hadSickJournal = false
     private var problems: [String] = []
 
     init(seed: UInt64) throws {
@@ -72,24 +74,28 @@ struct World: ~Copyable {
             listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
             shard: 0, workerCount: 1, ledger: ledger)
         world.faults = Self.faults(&random)
+        if Int.random(in: 0..<4, using: &random) == 0 {
+            world.faults.killAtOperation = Int.random(in: 1...400, using: &random)
+        }
         for index in 0..<Int.random(in: 1...6, using: &random) { addClient(index) }
     }
 
     /// Plays to the end. What was wrong, in words; empty when all is well.
     mutating func run() throws -> [String] {
         let length = Int.random(in: 50...300, using: &random)
-        for _ in 0..<length where problems.isEmpty {
+        for _ in 0..<length where problems.isEmpty && !world.isKilled {
             step()
             try maybeReload()
             moveClock()
         }
         calmDown()
         var steps = 0
-        while !isFinished, steps < 6_000, problems.isEmpty {
+        while !isFinished, steps < 6_000, problems.isEmpty, !world.isKilled {
             step()
             jumpClock()
             steps += 1
         }
+        if world.isKilled { return problems + WorldCheck(self).problems() }
         if steps == 6_000 { problems.append("requests were still under way at the end") }
         drain()
         return problems + WorldCheck(self).problems()
@@ -138,6 +144,11 @@ struct World: ~Copyable {
     }
 
     private mutating func maybeReload() throws {
+        if seed % 3 == 0, Int.random(in: 0..<60, using: &random) == 0 {
+            // The disk is full for a while.
+            world.faults.journalFailure = world.faults.journalFailure == nil ? 28 : nil
+            hadSickJournal = true
+        }
         guard Int.random(in: 0..<150, using: &random) == 0 else { return }
         plan = try Self.plan(
             Self.configuration(
@@ -167,7 +178,9 @@ struct World: ~Copyable {
 
     private mutating func calmDown() {
         isCalm = true
+        let kill = world.faults.killAtOperation
         world.faults = SimulatedWorld.Faults()
+        world.faults.killAtOperation = kill
         for client in clients { client.calmDown() }
     }
 

@@ -15,14 +15,22 @@ struct WorldCheck {
     private let metrics: Metrics
     private let world: SimulatedWorld
     private let leftovers: [String]
+    private let isKilled: Bool
+    private let hadSickJournal: Bool
 
     init(_ world: borrowing World) {
         clients = world.clients
         records = world.records
-        rows = world.rows
+        isKilled = world.world.isKilled
+        hadSickJournal = world.hadSickJournal
+        rows = isKilled ? Self.replayed(world.world) : world.rows
         plan = world.plan
         metrics = world.metrics
         self.world = world.world
+        guard !isKilled else {
+            leftovers = []
+            return
+        }
         leftovers = [
             ("flights", world.worker.flights.count), ("clients", world.worker.clients.count),
             ("requests in flight", world.metrics.requestsInFlight.value),
@@ -34,7 +42,29 @@ struct WorldCheck {
 
     /// What does not hold, in words.
     func problems() -> [String] {
-        leftovers + rowProblems() + answerProblems() + meterProblems() + secretProblems()
+        // What was killed while it could not write its journal has no record of that time.
+        if isKilled, hadSickJournal { return secretProblems() }
+        let problems = leftovers + rowProblems() + answerProblems() + secretProblems()
+        return isKilled ? problems : problems + meterProblems()
+    }
+
+    /// The rows that a new process finds in what a killed one has journalled.
+    private static func replayed(_ world: SimulatedWorld) -> [LedgerRow] {
+        var settled: [LedgerRow] = []
+        var opened: [LedgerRow] = []
+        for segment in world.retiredJournals + [world.journal ?? []] {
+            var reader = JournalReader()
+            while let event = reader.next(segment.span) {
+                switch event {
+                case .record(.opened(let row)): opened.append(row)
+                case .record(.settled(let row)): settled.append(row)
+                case .damage, .torn: break
+                }
+            }
+        }
+        var known = Set(settled.map(\.id))
+        for row in opened where known.insert(row.id).inserted { settled.append(row) }
+        return settled
     }
 
     private static func lostSessions(_ worker: borrowing Worker<SimulatedKernel>) -> Int {
@@ -106,7 +136,7 @@ struct WorldCheck {
             for ask in client.asked {
                 let answer = answers[ask.mark]
                 problems += self.problems(of: answer, to: ask, byMark[ask.mark]?.first)
-                if answer?.isComplete != true, !client.hasLeft,
+                if answer?.isComplete != true, !client.hasLeft, !isKilled,
                     !world.isClosed(client.connection), client.habit != .cancelling
                 {
                     problems.append("\(ask.mark) has no answer on an open connection")
@@ -139,8 +169,9 @@ struct WorldCheck {
             }
         }
         guard let row else {
-            // Wrong keys and limits are refused before a request is admitted.
-            if answer.status != 401, answer.status != 429 {
+            // Wrong keys, limits and a sick journal: refused before a request is admitted.
+            let isSick = answer.status == 503 && body.contains("ledger_unavailable")
+            if answer.status != 401, answer.status != 429, !(isSick && hadSickJournal) {
                 problems.append("\(ask.mark) was answered \(answer.status) and has no row")
             }
             return problems
