@@ -123,6 +123,23 @@ import Wire
         #expect(simulation.world.isClosed(client))
     }
 
+    @Test(arguments: [[], Array("POST /v1/".utf8), Array("nonsense\r\n\r\n".utf8)])
+    func `all that was sent before a client's end is answered`(_ rest: [UInt8]) throws {
+        var simulation = try Simulation(seed: 3)
+        let client = simulation.world.connectClient()
+        var bytes: [UInt8] = []
+        for model in ["llama", "claude", "llama"] {
+            bytes += chatRequest(model: model, stream: model == "llama")
+        }
+        simulation.world.send(bytes + rest, on: client)
+        simulation.world.end(client)
+        simulation.settle()
+        let view = ClientView(simulation.world.receive(on: client))
+        #expect(view.answers.map(\.status).prefix(3) == [200, 200, 200])
+        #expect(simulation.rows().count == 3)
+        #expect(simulation.world.isClosed(client))
+    }
+
     @Test func `pipelined requests are answered in order`() throws {
         var simulation = try Simulation(seed: 4)
         let client = simulation.world.connectClient()

@@ -92,9 +92,13 @@ extension Worker where K: ~Copyable {
             case .failed(let failure): requestFailed(handle, failure)
             }
         }
-        guard clients.contains(handle), position < bytes.count else { return }
-        clients[handle].carried.append(span: bytes.extracting(position..<bytes.count))
-        limitCarried(handle)
+        guard clients.contains(handle) else { return }
+        if position < bytes.count {
+            clients[handle].carried.append(span: bytes.extracting(position..<bytes.count))
+            limitCarried(handle)
+        }
+        // Of a client that has sent its end no whole request is left.
+        if clients[handle].hasEnded, case .idle = clients[handle].state { beginClosing(handle) }
     }
 
     /// A client that sends far ahead waits until its answers have gone out.
@@ -270,11 +274,15 @@ extension Worker where K: ~Copyable {
             // No body was announced: the reader only has to say so.
             return
         }
-        guard serving.keepAlive, !clients[handle].hasEnded else { return beginClosing(handle) }
+        // Requests that were sent ahead of the client's end are served, too.
+        let hasEnded = clients[handle].hasEnded
+        guard serving.keepAlive, !hasEnded || !clients[handle].carried.isEmpty else {
+            return beginClosing(handle)
+        }
         clients[handle].state = .idle
         clients[handle].reader.reset()
         setClientDeadline(handle, Limits.clientIdleMilliseconds)
-        clients[handle].transport.setReading(true, &kernel)
+        if !hasEnded { clients[handle].transport.setReading(true, &kernel) }
     }
 
     private mutating func beginClosing(_ handle: Handle) {
