@@ -2,12 +2,16 @@
 #ifndef SLUICE_COPENSSL_H
 #define SLUICE_COPENSSL_H
 
+// EVP looks its algorithm up each time, which costs more than hashing a key does.
+#define OPENSSL_SUPPRESS_DEPRECATED
+
 #include <openssl/bio.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -37,6 +41,12 @@ static inline void *openssl_owner(const SSL *ssl) { return SSL_get_app_data(ssl)
 static inline long openssl_bio_pending(BIO *bio) { return BIO_pending(bio); }
 static inline long openssl_bio_set_end_of_file(BIO *bio, long value) {
     return BIO_set_mem_eof_return(bio, value);
+}
+static inline void openssl_sha256(const void *bytes, size_t count, unsigned char *digest) {
+    SHA256_CTX context;
+    SHA256_Init(&context);
+    SHA256_Update(&context, bytes, count);
+    SHA256_Final(digest, &context);
 }
 static const uint64_t openssl_op_no_compression = SSL_OP_NO_COMPRESSION;
 static const uint64_t openssl_op_no_renegotiation = SSL_OP_NO_RENEGOTIATION;

@@ -5,6 +5,8 @@ public enum Limits {
     /// Containers within containers: deeper than any real request, shallow enough for every
     /// recursion.
     public static let jsonDepth = 512
+    /// Nodes that a tape makes room for before it has seen any: 16 KiB.
+    public static let jsonFirstNodes = 1024
     /// The longest JSON text: node offsets are 32 bits.
     public static let jsonBytes = Int(Int32.max)
 

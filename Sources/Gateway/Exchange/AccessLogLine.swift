@@ -23,9 +23,15 @@ enum AccessLogLine {
     }
 
     private static func appendJSON(_ row: LedgerRow, to line: inout [UInt8]) {
+        // Written in place, behind the lines before it.
         var writer = JSONWriter()
+        swap(&writer.bytes, &line)
         writer.beginObject()
-        write("ts", RFC3339.text(WallTime(milliseconds: row.startedAtMilliseconds)), to: &writer)
+        writer.key("ts")
+        writer.beginString()
+        RFC3339.append(
+            WallTime(milliseconds: row.startedAtMilliseconds), to: &writer.bytes)
+        writer.endString()
         write("id", row.id, to: &writer)
         write("request_id", row.requestID, to: &writer)
         write("tenant", row.tenant, to: &writer)
@@ -55,7 +61,7 @@ enum AccessLogLine {
         write("request_bytes", row.requestBytes, to: &writer)
         write("response_bytes", row.responseBytes, to: &writer)
         writer.endObject()
-        line.append(contentsOf: writer.bytes)
+        swap(&writer.bytes, &line)
         line.append(UInt8(ascii: "\n"))
     }
 

@@ -38,15 +38,8 @@ enum JournalPayload {
         append(Int64(row.responseBytes), to: &bytes)
     }
 
-    static func append(_ number: UInt32, to bytes: inout [UInt8]) {
-        for shift in stride(from: UInt32(24), through: 0, by: -8) {
-            bytes.append(UInt8(truncatingIfNeeded: number >> shift))
-        }
-    }
-
     private static func append(_ number: Int64, to bytes: inout [UInt8]) {
-        append(UInt32(truncatingIfNeeded: number >> 32), to: &bytes)
-        append(UInt32(truncatingIfNeeded: number), to: &bytes)
+        bytes.append(bigEndian: UInt64(bitPattern: number))
     }
 
     private static func append(_ number: Int64?, to bytes: inout [UInt8]) {
@@ -56,12 +49,12 @@ enum JournalPayload {
 
     private static func append(_ text: String, to bytes: inout [UInt8]) {
         let text = LedgerRow.clipped(text)
-        append(UInt32(truncatingIfNeeded: text.utf8.count), to: &bytes)
+        bytes.append(bigEndian: UInt32(truncatingIfNeeded: text.utf8.count))
         bytes.append(utf8: text)
     }
 
     private static func append(_ text: String?, to bytes: inout [UInt8]) {
-        if let text { append(text, to: &bytes) } else { append(absent, to: &bytes) }
+        if let text { append(text, to: &bytes) } else { bytes.append(bigEndian: absent) }
     }
 
     /// The row of a payload; nil when it is none.

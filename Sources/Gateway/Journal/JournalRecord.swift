@@ -53,6 +53,6 @@ public enum JournalRecord: Sendable, Equatable {
             bytes[start + 6 + index] = UInt8(truncatingIfNeeded: length >> (24 - 8 * index))
         }
         let checksum = CRC32.checksum(bytes.span.extracting((start + magic.count)...))
-        JournalPayload.append(checksum, to: &bytes)
+        bytes.append(bigEndian: checksum)
     }
 }

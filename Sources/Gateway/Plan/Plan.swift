@@ -151,12 +151,15 @@ public struct RoutePlan: Sendable {
 
     init(_ route: RouteConfiguration, backends: [BackendPlan], prices: PriceBook) {
         name = route.model
-        isGlob = route.model.contains { $0 == "*" || $0 == "?" }
+        let isGlob = route.model.contains { $0 == "*" || $0 == "?" }
+        self.isGlob = isGlob
         targets = route.targets.compactMap { target in
             guard let index = backends.firstIndex(where: { $0.name == target.backend }) else {
                 return nil
             }
-            return TargetPlan(target, backend: index, plan: backends[index], prices: prices)
+            return TargetPlan(
+                target, servedModel: isGlob ? nil : route.model, backend: index,
+                plan: backends[index], prices: prices)
         }
     }
 }
@@ -170,11 +173,14 @@ public struct TargetPlan: Sendable {
     /// What the provider is told.
     public let options: TargetOptions
 
+    /// The price, where it does not depend on what a client asks for.
     private let fixedPrice: Price?
     private let priceAs: String?
 
+    /// `servedModel` is what the route serves; nil when its name is a glob.
     init(
-        _ target: TargetConfiguration, backend: Int, plan: BackendPlan, prices: PriceBook
+        _ target: TargetConfiguration, servedModel: String?, backend: Int, plan: BackendPlan,
+        prices: PriceBook
     ) {
         self.backend = backend
         weight = target.weight
@@ -182,7 +188,7 @@ public struct TargetPlan: Sendable {
         options.isLegacyDialect = plan.isLegacyDialect
         options.rewritesModel = plan.rewritesModel
         self.options = options
-        priceAs = target.priceAs ?? target.options.model
+        priceAs = target.priceAs ?? target.options.model ?? servedModel
         fixedPrice = priceAs.flatMap { prices.price(for: $0, kind: plan.provider.kind) }
     }
 

@@ -25,23 +25,35 @@ extension [UInt8] {
     /// Appends a whole number in decimal. Not generic: a generic one would not be specialised
     /// across modules, and cost as much as the rest of a head.
     public mutating func append(decimal number: UInt64) {
-        let start = count
-        var rest = number
-        repeat {
-            append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
-            rest /= 10
-        } while rest > 0
-        self[start...].reverse()
+        append(decimal: number, width: 1)
     }
 
-    /// Appends a whole number in decimal with at least `width` digits, zeros in front.
+    /// Appends a whole number in decimal with at least `width` digits, zeros in front; at most 20.
+    public mutating func append(decimal number: UInt64, width: Int) {
+        var digits = InlineArray<20, UInt8>(repeating: UInt8(ascii: "0"))
+        var first = digits.count
+        var rest = number
+        repeat {
+            first -= 1
+            digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while rest > 0
+        append(span: digits.span.extracting(Swift.min(first, digits.count - width)..<digits.count))
+    }
+
+    /// Appends a whole number in decimal with at least `width` digits, zeros in front; at most 20.
     public mutating func append(decimal number: Int, width: Int) {
-        var bound = 10
-        for _ in 1..<width {
-            if number < bound { append(UInt8(ascii: "0")) }
-            bound *= 10
-        }
-        append(decimal: number)
+        append(decimal: UInt64(clamping: number), width: width)
+    }
+
+    /// Appends a number's bytes, the most significant one first.
+    public mutating func append(bigEndian number: UInt32) {
+        unsafe Swift.withUnsafeBytes(of: number.bigEndian) { unsafe append(contentsOf: $0) }
+    }
+
+    /// Appends a number's bytes, the most significant one first.
+    public mutating func append(bigEndian number: UInt64) {
+        unsafe Swift.withUnsafeBytes(of: number.bigEndian) { unsafe append(contentsOf: $0) }
     }
 
     /// Appends lower-case hexadecimal digits, two a byte.

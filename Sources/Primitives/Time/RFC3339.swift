@@ -2,23 +2,24 @@
 public enum RFC3339 {
     /// Such as `2026-01-02T03:04:05.678Z`.
     public static func text(_ time: WallTime) -> String {
-        let date = CivilDate(time)
         var bytes: [UInt8] = []
-        bytes.append(decimal: date.year, width: 4)
-        bytes.append(UInt8(ascii: "-"))
-        bytes.append(decimal: date.month, width: 2)
-        bytes.append(UInt8(ascii: "-"))
-        bytes.append(decimal: date.day, width: 2)
-        bytes.append(UInt8(ascii: "T"))
-        bytes.append(decimal: date.hour, width: 2)
-        bytes.append(UInt8(ascii: ":"))
-        bytes.append(decimal: date.minute, width: 2)
-        bytes.append(UInt8(ascii: ":"))
-        bytes.append(decimal: date.second, width: 2)
-        bytes.append(UInt8(ascii: "."))
-        bytes.append(decimal: date.millisecond, width: 3)
-        bytes.append(UInt8(ascii: "Z"))
+        append(time, to: &bytes)
         return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends the same.
+    public static func append(_ time: WallTime, to bytes: inout [UInt8]) {
+        let date = CivilDate(time)
+        let parts =
+            [
+                (date.year, 4, "-"), (date.month, 2, "-"), (date.day, 2, "T"), (date.hour, 2, ":"),
+                (date.minute, 2, ":"), (date.second, 2, "."), (date.millisecond, 3, "Z"),
+            ] as [7 of (Int, Int, Unicode.Scalar)]
+        for index in parts.indices {
+            let (number, width, separator) = parts[index]
+            bytes.append(decimal: number, width: width)
+            bytes.append(UInt8(ascii: separator))
+        }
     }
 
     /// The time that a text names: `2026-01-02`, `2026-01-02T03:04:05Z`, with a fraction or an

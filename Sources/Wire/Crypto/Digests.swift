@@ -9,8 +9,7 @@ public enum SHA256 {
         var digest = [UInt8](repeating: 0, count: 32)
         unsafe bytes.withUnsafeBufferPointer { input in
             unsafe digest.withUnsafeMutableBufferPointer { output in
-                _ = unsafe EVP_Digest(
-                    input.baseAddress, input.count, output.baseAddress, nil, EVP_sha256(), nil)
+                unsafe openssl_sha256(input.baseAddress, input.count, output.baseAddress)
             }
         }
         return digest

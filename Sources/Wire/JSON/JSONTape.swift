@@ -48,6 +48,8 @@ public struct JSONTape: Sendable {
         guard bytes.count <= Limits.jsonBytes else {
             throw JSONFailure("the text is too long", at: 0, in: bytes)
         }
+        // Enough for the usual answer at once; an embedding's numbers double it a few times.
+        nodes.reserveCapacity(min(bytes.count / 16, Limits.jsonFirstNodes))
         if let offset = UTF8Check.firstInvalidOffset(bytes) {
             throw JSONFailure("invalid UTF-8", at: offset, in: bytes)
         }

@@ -52,7 +52,10 @@ public struct JSONWriter: Sendable {
     }
 
     /// A string with any text.
-    public mutating func string(text: String) { string(bytes: Array(text.utf8)) }
+    public mutating func string(text: String) {
+        var text = text
+        text.withUTF8 { unsafe string(span: $0.span) }
+    }
 
     /// A string with any UTF-8 text.
     public mutating func string(bytes text: [UInt8]) { string(span: text.span) }
