@@ -63,7 +63,39 @@ public enum RequestSummaryReader {
                 "The request must name a model: send a non-empty 'model'.")
         }
         if !endpoint.canStream { summary.isStreamed = false }
+        if body.count >= Limits.attachmentTextBytes { readAttachments(tape, body, into: &summary) }
         return summary
+    }
+
+    /// Long strings without a space are Base64, with or without `data:` in front: their tokens have
+    /// little to do with their length.
+    private static func readAttachments(
+        _ tape: JSONTape, _ body: Span<UInt8>, into summary: inout RequestSummary
+    ) {
+        tape.forEachString(ofAtLeast: Limits.attachmentTextBytes) { range in
+            let text = body.extracting(range.lowerBound + 1..<range.upperBound - 1)
+            let isImage = text.starts(with: "data:image/")
+            guard isImage || text.starts(with: "data:") || isBase64(text) else { return }
+            summary.attachmentBytes += range.count
+            summary.attachmentTokens +=
+                isImage
+                ? Limits.attachmentTokens
+                : max(Limits.attachmentTokens, range.count / Limits.attachmentBytesPerToken)
+        }
+    }
+
+    /// Judged by its beginning; JSON may write `/` as `\/`.
+    private static func isBase64(_ text: Span<UInt8>) -> Bool {
+        for index in text.indices.prefix(256) {
+            switch text[index] {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"),
+                UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "\\"):
+                continue
+            default: return false
+            }
+        }
+        return true
     }
 
     private static func field(
