@@ -54,14 +54,14 @@ struct Simulation: ~Copyable {
 
     init(
         seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
-        backendHTTP: BackendHTTP = .http1
+        backendHTTP: BackendHTTP = .http1, configuration text: String = Self.configuration
     ) throws {
         self.backendHTTP = backendHTTP
         world = SimulatedWorld(seed: seed)
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
-        ).read(Array(Self.configuration.utf8))
+        ).read(Array(text.utf8))
         var configuration = try #require(outcome.configuration, "\(outcome.problems)")
         for index in configuration.backends.indices {
             configuration.backends[index].http = backendHTTP

@@ -39,6 +39,7 @@ public struct AdminAnswer: Sendable {
 /// Answers on the admin side (contract section 5). It asks the running process by closures.
 public struct AdminResponder: Sendable {
     private let metrics: Metrics
+    private let limits: @Sendable () -> [LimitReading]
     private let isReady: @Sendable () -> Bool
     private let configuration: @Sendable () -> [UInt8]
     private let usage: @Sendable (UsageQuery) throws(APIError) -> UsageReport
@@ -48,13 +49,15 @@ public struct AdminResponder: Sendable {
     /// A responder. `configuration` gives the running one as JSON without its secrets; `reload`
     /// reads the file again and gives nil when it was taken over, else what is wrong with it.
     public init(
-        metrics: Metrics, now: @escaping @Sendable () -> WallTime,
+        metrics: Metrics, limits: @escaping @Sendable () -> [LimitReading],
+        now: @escaping @Sendable () -> WallTime,
         isReady: @escaping @Sendable () -> Bool,
         configuration: @escaping @Sendable () -> [UInt8],
         usage: @escaping @Sendable (UsageQuery) throws(APIError) -> UsageReport,
         reload: @escaping @Sendable () -> String?
     ) {
         self.metrics = metrics
+        self.limits = limits
         self.now = now
         self.isReady = isReady
         self.configuration = configuration
@@ -98,7 +101,7 @@ public struct AdminResponder: Sendable {
             contentType: isOpen
                 ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                 : "text/plain; version=0.0.4; charset=utf-8",
-            body: metrics.render(openMetrics: isOpen))
+            body: metrics.render(openMetrics: isOpen, limits: limits()))
     }
 
     private func answerUsage(_ query: [UInt8]) -> AdminAnswer {

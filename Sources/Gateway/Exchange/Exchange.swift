@@ -212,6 +212,12 @@ public struct Exchange: ~Copyable {
         return call.nextDeadline
     }
 
+    /// Adds what this exchange has set aside.
+    public func addReserved(to held: inout HeldReservations) {
+        guard case .calling(let call) = state else { return }
+        call.addReserved(to: &held)
+    }
+
     private mutating func finishIfSettled() {
         if case .calling(let call) = state, call.isSettled { state = .finished }
     }
