@@ -53,8 +53,11 @@ public struct LimitRefusal: Sendable {
         }
         var error = APIError(
             status: 429, type: type, code: isBudget ? "insufficient_quota" : "rate_limit_exceeded",
-            message: "The limit \(name) of \(amountText) is used up; try again in "
-                + "\((wait + 999) / 1000) s.")
+            message: isHeldByOthers
+                ? "What is left of the limit \(name) of \(amountText) is set aside for requests "
+                    + "under way; try again in \((wait + 999) / 1000) s."
+                : "The limit \(name) of \(amountText) is used up; try again in "
+                    + "\((wait + 999) / 1000) s.")
         error.retryAfterMilliseconds = wait
         error.retryAfterSeconds = (wait + 999) / 1000
         if isBudget, !isHeldByOthers { error.shouldRetry = false }

@@ -81,7 +81,7 @@ extension CallInProgress {
 
     /// What a backend has counted makes the next estimate better.
     private func learn(_ usage: TokenUsage) {
-        let isText = request.summary.attachmentBytes == 0
+        let isText = request.summary.attachmentTokens == 0
         let answerBytes = request.summary.isStreamed ? attempt?.output.outputBytes : nil
         plan.quota.estimator.learn(
             Estimator.Sample(

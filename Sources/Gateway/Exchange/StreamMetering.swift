@@ -63,11 +63,18 @@ extension CallInProgress {
     private func usedSoFar(
         _ attempt: UpstreamAttempt
     ) -> (amounts: QuotaAmounts, ahead: QuotaAmounts) {
-        let whole = meter.usage(attempt.output, estimatedInput: demand.inputTokens)
+        var whole = meter.usage(attempt.output, estimatedInput: demand.inputTokens)
+        var step = Limits.meterStepTokens
+        if demand.certain == nil, demand.outputTokens > 0 {
+            // The client gave a bound, and all of it is set aside: such a stream is not cut because
+            // its text looks like more.
+            whole.output = min(whole.output, demand.outputTokens)
+            step = min(step, demand.outputTokens - whole.output)
+        }
         var certain = whole
         if !meter.knowsInput { certain.input = 0 }
         var next = whole
-        next.output = min(next.output, Int.max - Limits.meterStepTokens) + Limits.meterStepTokens
+        next.output = min(next.output, Int.max - step) + step
         let price = price
         let tier = attempt.output.serviceTier
         let cost = price?.cost(of: certain, serviceTier: tier) ?? 0
@@ -76,7 +83,7 @@ extension CallInProgress {
             QuotaAmounts(certain, costNanodollars: cost, price: price, serviceTier: tier),
             QuotaAmounts(
                 inputTokens: meter.knowsInput ? 0 : demand.inputTokens,
-                outputTokens: Limits.meterStepTokens, costNanodollars: max(0, nextCost - cost))
+                outputTokens: step, costNanodollars: max(0, nextCost - cost))
         )
     }
 

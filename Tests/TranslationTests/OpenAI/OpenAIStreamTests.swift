@@ -246,6 +246,11 @@ import Wire
             #"[{"type":"image_url","image_url":{"url":"data:image/png;base64,\#(data)"}}]"#)
         #expect(image.attachmentTokens == Limits.attachmentTokens)
         #expect(image.attachmentBytes == data.utf8.count + 24)
+        let remote = try summary(
+            #"[{"type":"image_url","image_url":{"url":"https://example.com/a.png"}},{"type":"text","text":"image_url"}]"#
+        )
+        #expect(remote.attachmentTokens == Limits.attachmentTokens)
+        #expect(remote.attachmentBytes == 0)
         let sound = try summary(#"[{"type":"input_audio","input_audio":{"data":"\#(data)"}}]"#)
         #expect(sound.attachmentTokens == (data.utf8.count + 2) / Limits.attachmentBytesPerToken)
     }
