@@ -7,6 +7,9 @@ import socket
 import time
 import urllib.request
 
+import h2.config
+import h2.connection
+import h2.events
 import httpx
 import openai
 import pytest
@@ -94,6 +97,30 @@ def test_the_trailer_names_the_limit(start, talker):
             received += piece
     assert b"\r\ntrailer: x-sluice-cut\r\n" in received
     assert received.endswith(b"data: [DONE]\n\n\r\n0\r\nx-sluice-cut: tokens/minute\r\n\r\n")
+
+
+def test_the_trailer_over_http2(start, talker):
+    gateway = start(standard_config(talker.port, tenants=limited("{tokens: 500, per: minute, on_exceed: cut}")))
+    body = json.dumps({"model": "claude-3-5-sonnet", "messages": HELLO, "stream": True}).encode()
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    connection.initiate_connection()
+    connection.send_headers(1, [(":method", "POST"), (":scheme", "http"), (":authority", "x"),
+                                (":path", "/v1/chat/completions"), ("authorization", "Bearer sk-demo"),
+                                ("content-length", str(len(body)))])
+    connection.send_data(1, body, end_stream=True)
+    seen = []
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as client:
+        while not any(isinstance(event, h2.events.StreamEnded) for event in seen):
+            client.sendall(connection.data_to_send())
+            events = connection.receive_data(client.recv(65536))
+            for event in events:
+                if isinstance(event, h2.events.DataReceived):
+                    connection.acknowledge_received_data(event.flow_controlled_length, 1)
+            seen += events
+    trailers, = (event.headers for event in seen if isinstance(event, h2.events.TrailersReceived))
+    assert [tuple(trailer) for trailer in trailers] == [("x-sluice-cut", "tokens/minute")]
+    text = b"".join(event.data for event in seen if isinstance(event, h2.events.DataReceived))
+    assert text.endswith(b"data: [DONE]\n\n")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGKILL])
