@@ -93,6 +93,8 @@ public enum Limits {
     public static let errorTextBytes = 4 << 10
     /// The longest SSE event: inline images and tool arguments come in one.
     public static let eventBytes = 16 << 20
+    /// A backend's id or model name that a chunk of our own repeats: longer ones are no names.
+    public static let streamNameBytes = 1 << 10
     /// HTTP requests of one call that run side by side (embeddings, one input each).
     public static let legsInFlight = 4
     /// A request whose credential was refused waits this long for a new one.
@@ -144,6 +146,8 @@ public enum Limits {
     /// Users that one limit `by: user` keeps apart, about 20 MB; beyond it the longest unused one
     /// starts afresh. Users with a request under way are kept besides.
     public static let userAccounts = 100_000
+    /// Users whose use is added up for a gauge before others get the lock again.
+    public static let userAccountsPerLook = 1_000
     /// A user's name up to this is kept as it is, a longer one as its digest: names are clients'.
     public static let userNameBytes = 64
     /// A stream's limits are told about its output in steps of this: a second of a fast model.

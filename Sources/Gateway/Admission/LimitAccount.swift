@@ -110,8 +110,7 @@ struct LimitAccount: Sendable {
             let most = Int128(Int64.max) * limit.window.scale
             usage = .leaking(units: min(most, units + Int128(count) * limit.window.scale), at: at)
         case .calendar(let used, let window):
-            let (sum, overflow) = used.addingReportingOverflow(count)
-            usage = .calendar(used: overflow ? .max : sum, window: window)
+            usage = .calendar(used: used.addingClamped(count), window: window)
         }
     }
 

@@ -225,18 +225,27 @@ final class TenantAccounts: Sendable {
     func reading(
         _ entry: LimitEntry, now: Instant, wall: WallTime
     ) -> (used: Int64, reserved: Int64) {
-        book.withLock { book in
-            guard entry.limit.isByUser else {
+        let reserved = book.withLock { $0.slots[entry.slot].reserved }
+        guard entry.limit.isByUser else {
+            let used = book.withLock { book in
                 book.slots[entry.slot].shared.advance(entry.limit, now: now, wall: wall)
-                return (
-                    book.slots[entry.slot].shared.used(entry.limit), book.slots[entry.slot].reserved
-                )
+                return book.slots[entry.slot].shared.used(entry.limit)
             }
-            return (
-                book.slots[entry.slot].users.used(entry.limit, now: now, wall: wall),
-                book.slots[entry.slot].reserved
-            )
+            return (used, reserved)
         }
+        // Requests must not wait until a hundred thousand accounts are added up.
+        var used: Int64 = 0
+        var start = 0
+        while start < book.withLock({ $0.slots[entry.slot].users.count }) {
+            let next = book.withLock { book in
+                book.slots[entry.slot].users.used(
+                    from: start, count: Limits.userAccountsPerLook, entry.limit, now: now,
+                    wall: wall)
+            }
+            used = used.addingClamped(next)
+            start += Limits.userAccountsPerLook
+        }
+        return (used, reserved)
     }
 
     /// How far what a worker's requests hold is from what is set aside for them, and the workers'

@@ -77,14 +77,17 @@ struct UserAccounts: Sendable {
         if nodes[place].openRequests == 0 { link(place) }
     }
 
-    /// The use of all users together.
-    func used(_ limit: LimitConfiguration, now: Instant, wall: WallTime) -> Int64 {
-        nodes.reduce(0) { sum, node in
-            var account = node.account
+    /// The use of some users together, from one place on.
+    func used(
+        from start: Int, count: Int, _ limit: LimitConfiguration, now: Instant, wall: WallTime
+    ) -> Int64 {
+        var sum: Int64 = 0
+        for place in start..<min(nodes.count, start + count) {
+            var account = nodes[place].account
             account.advance(limit, now: now, wall: wall)
-            let (total, overflow) = sum.addingReportingOverflow(account.used(limit))
-            return overflow ? .max : total
+            sum = sum.addingClamped(account.used(limit))
         }
+        return sum
     }
 
     private mutating func link(_ place: Int) {
@@ -100,5 +103,13 @@ struct UserAccounts: Sendable {
         if let newer { nodes[newer].older = older } else { newest = older }
         nodes[place].older = nil
         nodes[place].newer = nil
+    }
+}
+
+extension Int64 {
+    /// The sum, or the largest value when it does not fit.
+    func addingClamped(_ other: Int64) -> Int64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
     }
 }

@@ -217,6 +217,21 @@ import Wire
         #expect(output.finishReason == "length")
     }
 
+    @Test(arguments: [
+        "{}", #"{"id":7,"created":"x","model":null,"choices":[]}"#,
+        #"{"id":[],"created":1e999,"choices":[{"index":"0","delta":{},"finish_reason":"stop"}]}"#,
+        #"{"created":-1.5,"choices":[{"index":99999999999999999999,"finish_reason":"stop"}]}"#,
+    ])
+    func `a strange first chunk does no harm`(_ chunk: String) throws {
+        let call = try VLLMProvider.provider.open(
+            try request(#""n":3,"messages":[]"#), TargetOptions())
+        let output = run(call, [Array("data: \(chunk)\n\n".utf8)])
+        let text = String(decoding: output.bytes, as: UTF8.self)
+        #expect(text.contains(#""id":"chatcmpl-TEST""#))
+        #expect(text.contains(#""index":2,"delta":{},"logprobs":null,"finish_reason":"length"}"#))
+        #expect(text.hasSuffix("data: [DONE]\n\n"))
+    }
+
     @Test func `a translated stream ends what it has begun`() throws {
         let call = try BedrockTarget.chat(
             #""stream":true,"messages":[{"role":"user","content":"x"}]"#)

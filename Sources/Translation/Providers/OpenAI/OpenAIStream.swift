@@ -67,7 +67,7 @@ struct OpenAIStream {
             return
         }
         output.hasBegun = true
-        ending?.chunkPassed(data)
+        ending?.chunkPassed(tape, data.span)
         readChoices(&output)
         let editor = edits(&output)
         guard let editor else { return }

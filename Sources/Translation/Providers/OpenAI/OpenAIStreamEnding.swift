@@ -3,19 +3,43 @@ import Wire
 
 /// What it takes to end a passed-on stream in its backend's place (`on_exceed: cut`).
 struct OpenAIStreamEnding {
-    /// The first chunk: later ones repeat its id, model and creation time.
-    private var first: [UInt8] = []
+    /// What the first chunk says, and later ones repeat.
+    private struct Opening {
+        var id: [UInt8]?
+        var model: [UInt8]?
+        var createdSeconds: Int?
+    }
+
+    private var opening: Opening?
     /// Choices that have said their finish reason already.
     private var ended: Set<Int> = []
 
-    mutating func chunkPassed(_ data: [UInt8]) {
-        if first.isEmpty { first = data }
+    mutating func chunkPassed(_ tape: JSONTape, _ bytes: Span<UInt8>) {
+        guard opening == nil else { return }
+        opening = Opening(
+            id: Self.name("id", tape, bytes), model: Self.name("model", tape, bytes),
+            createdSeconds: Self.integer(tape.member("created", in: bytes), tape, bytes))
+    }
+
+    private static func integer(
+        _ node: Int?, _ tape: JSONTape, _ bytes: Span<UInt8>
+    ) -> Int? {
+        guard let node, tape.kind(node) == .number else { return nil }
+        return JSONNumber.integer(bytes.extracting(tape.range(node)))
+    }
+
+    private static func name(
+        _ member: StaticString, _ tape: JSONTape, _ bytes: Span<UInt8>
+    ) -> [UInt8]? {
+        guard let node = tape.member(member, in: bytes), tape.kind(node) == .string,
+            tape.range(node).count <= Limits.streamNameBytes
+        else { return nil }
+        return tape.stringBytes(node, in: bytes)
     }
 
     mutating func choiceEnded(_ index: Int?, _ tape: JSONTape, _ bytes: Span<UInt8>) {
         guard ended.count < Limits.choices else { return }
-        let number = index.flatMap { JSONNumber.integer(bytes.extracting(tape.range($0))) }
-        ended.insert(number ?? 0)
+        ended.insert(Self.integer(index, tape, bytes) ?? 0)
     }
 
     /// Appends a chunk that ends all open choices, the usage where it was asked for, and `[DONE]`.
@@ -60,22 +84,19 @@ struct OpenAIStreamEnding {
         _ request: ClientRequest, _ modelName: String?, _ isChat: Bool, to bytes: inout [UInt8],
         choices: (inout JSONWriter) -> Void, usage: (inout JSONWriter) -> Void
     ) {
-        let known = try? JSONDocument(first)
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("id")
-        writer.string(
-            bytes: known?.root["id"]?.stringBytes ?? [UInt8]("chatcmpl-") + request.uniqueID)
+        writer.string(bytes: opening?.id ?? [UInt8]("chatcmpl-") + request.uniqueID)
         writer.key("object")
         writer.string(isChat ? "chat.completion.chunk" : "text_completion")
         writer.key("created")
-        writer.integer(known?.root["created"]?.int.map { Int64($0) } ?? request.createdSeconds)
+        writer.integer(opening?.createdSeconds.map { Int64($0) } ?? request.createdSeconds)
         writer.key("model")
         if let modelName {
             writer.string(text: modelName)
         } else {
-            writer.string(
-                bytes: known?.root["model"]?.stringBytes ?? Array(request.summary.model.utf8))
+            writer.string(bytes: opening?.model ?? Array(request.summary.model.utf8))
         }
         writer.key("choices")
         writer.beginArray()
