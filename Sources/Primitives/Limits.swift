@@ -117,6 +117,8 @@ public enum Limits {
     public static let errorTextBytes = 4 << 10
     /// The longest SSE event: inline images and tool arguments come in one.
     public static let eventBytes = 16 << 20
+    /// A backend's id or model name that a chunk of our own repeats: longer ones are no names.
+    public static let streamNameBytes = 1 << 10
     /// HTTP requests of one call that run side by side (embeddings, one input each).
     public static let legsInFlight = 4
     /// A request whose credential was refused waits this long for a new one.
@@ -165,8 +167,31 @@ public enum Limits {
 
     /// Bytes of text for one token where nothing better is known: the average of English prose.
     public static let bytesPerTokenGuess = 4
-    /// Users that a limit `by: user` keeps apart; beyond it the longest unused ones start afresh.
+    /// Users that one limit `by: user` keeps apart, about 20 MB; beyond it the longest unused one
+    /// starts afresh. Users with a request under way are kept besides.
     public static let userAccounts = 100_000
+    /// Users whose use is added up for a gauge before others get the lock again.
+    public static let userAccountsPerLook = 1_000
+    /// A user's name up to this is kept as it is, a longer one as its digest: names are clients'.
+    public static let userNameBytes = 64
+    /// A stream's limits are told about its output in steps of this: a second of a fast model.
+    public static let meterStepTokens = 64
+    /// Where only open requests stand in the way of another one, it is worth asking again so soon.
+    public static let heldQuotaMilliseconds = 1_000
+    /// Civil time may step back this far without a calendar window being begun again.
+    public static let clockStepMilliseconds: Int64 = 3_600_000
+    /// How often a worker compares its reservations with what is set aside, if it is awake.
+    public static let reservationCheckMilliseconds = 1_000
+    /// The largest answer that is believed when averages are learned: models' own limit.
+    public static let estimatedOutputTokens = 131_072
+    /// Strings from here on are looked at: they may be images or sound, whose bytes are no text.
+    public static let attachmentTextBytes = 1 << 10
+    /// What an attached image takes: 1,105 at OpenAI in high detail, 1,600 at Anthropic.
+    public static let attachmentTokens = 1_500
+    /// Bytes of Base64 for a token of other attachments: a page of PDF is 100 kB and 1,500 tokens.
+    public static let attachmentBytesPerToken = 64
+    /// Answers to one request (`n`) that can be ended by a limit: OpenAI allows 128.
+    public static let choices = 128
     /// Models whose averages are learned.
     public static let estimatedModels = 4_096
     /// Access-log text that may wait for a slow reader, over all workers.

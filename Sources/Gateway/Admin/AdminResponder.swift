@@ -40,6 +40,7 @@ public struct AdminAnswer: Sendable {
 public struct AdminResponder: Sendable {
     private let metrics: Metrics
     private let obstacle: @Sendable () -> String?
+    private let limits: @Sendable () -> [LimitReading]
     private let configuration: @Sendable () -> [UInt8]
     private let usage: @Sendable (UsageQuery) throws(APIError) -> UsageReport
     private let reload: @Sendable () -> String?
@@ -49,13 +50,15 @@ public struct AdminResponder: Sendable {
     /// `configuration` gives the running one as JSON without its secrets; `reload`
     /// reads the file again and gives nil when it was taken over, else what is wrong with it.
     public init(
-        metrics: Metrics, now: @escaping @Sendable () -> WallTime,
+        metrics: Metrics, limits: @escaping @Sendable () -> [LimitReading],
+        now: @escaping @Sendable () -> WallTime,
         obstacle: @escaping @Sendable () -> String?,
         configuration: @escaping @Sendable () -> [UInt8],
         usage: @escaping @Sendable (UsageQuery) throws(APIError) -> UsageReport,
         reload: @escaping @Sendable () -> String?
     ) {
         self.metrics = metrics
+        self.limits = limits
         self.now = now
         self.obstacle = obstacle
         self.configuration = configuration
@@ -99,7 +102,7 @@ public struct AdminResponder: Sendable {
             contentType: isOpen
                 ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                 : "text/plain; version=0.0.4; charset=utf-8",
-            body: metrics.render(openMetrics: isOpen))
+            body: metrics.render(openMetrics: isOpen, limits: limits()))
     }
 
     private func answerUsage(_ query: [UInt8]) -> AdminAnswer {

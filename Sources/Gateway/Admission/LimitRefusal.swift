@@ -7,13 +7,23 @@ public struct LimitRefusal: Sendable {
     public let limit: LimitConfiguration
     /// When it would fit; nil when it never can.
     public let retryAfterMilliseconds: Int?
+    /// Only what others have set aside stands in the way: it may be given back at any time.
+    let isHeldByOthers: Bool
 
-    /// The limit's name in errors and counters, such as `tokens/minute` or `usd/month(gpt-*)`.
-    public var name: String {
-        let base = "\(limit.measure.rawValue)/\(limit.window.rawValue)"
-        let model = limit.model.map { "(\($0))" } ?? ""
-        return base + model + (limit.isByUser ? "/user" : "")
+    /// nil when there is nothing to refuse.
+    init?(_ entry: LimitEntry, _ verdict: LimitAccount.Verdict) {
+        switch verdict {
+        case .fits: return nil
+        case .never: retryAfterMilliseconds = nil
+        case .after(let milliseconds), .whenOthersEnd(let milliseconds):
+            retryAfterMilliseconds = max(1, milliseconds)
+        }
+        if case .whenOthersEnd = verdict { isHeldByOthers = true } else { isHeldByOthers = false }
+        limit = entry.limit
     }
+
+    /// The limit's name in errors and counters.
+    public var name: String { limit.name }
 
     /// The tightest limit is the one that lets the request through last.
     func isTighter(than other: LimitRefusal) -> Bool {
@@ -43,11 +53,14 @@ public struct LimitRefusal: Sendable {
         }
         var error = APIError(
             status: 429, type: type, code: isBudget ? "insufficient_quota" : "rate_limit_exceeded",
-            message: "The limit \(name) of \(amountText) is used up; try again in "
-                + "\((wait + 999) / 1000) s.")
+            message: isHeldByOthers
+                ? "What is left of the limit \(name) of \(amountText) is set aside for requests "
+                    + "under way; try again in \((wait + 999) / 1000) s."
+                : "The limit \(name) of \(amountText) is used up; try again in "
+                    + "\((wait + 999) / 1000) s.")
         error.retryAfterMilliseconds = wait
         error.retryAfterSeconds = (wait + 999) / 1000
-        if isBudget { error.shouldRetry = false }
+        if isBudget, !isHeldByOthers { error.shouldRetry = false }
         return error
     }
 
@@ -55,6 +68,15 @@ public struct LimitRefusal: Sendable {
         guard limit.measure == .usd else { return limit.amount.description }
         return String(decoding: MoneyText.dollars(nanodollars: limit.amount), as: UTF8.self)
             + " USD"
+    }
+}
+
+extension LimitConfiguration {
+    /// What it is called in errors, counters and `x-sluice-cut`, such as `tokens/minute` or
+    /// `usd/month(gpt-*)`. A tenant has no two limits of one name.
+    var name: String {
+        let model = model.map { "(\($0))" } ?? ""
+        return "\(measure.rawValue)/\(window.rawValue)" + model + (isByUser ? "/user" : "")
     }
 }
 
@@ -74,6 +96,15 @@ public struct RateLimitStanding: Sendable {
 
     var requests: Line?
     var tokens: Line?
+
+    /// Takes an account into consideration.
+    mutating func add(_ line: Line, _ measure: LimitConfiguration.Measure) {
+        switch measure {
+        case .requests: requests = line.tighter(than: requests)
+        case .tokens, .inputTokens, .outputTokens: tokens = line.tighter(than: tokens)
+        case .usd: break
+        }
+    }
 
     /// No limits.
     public init() {}

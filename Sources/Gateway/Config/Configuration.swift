@@ -308,6 +308,17 @@ public struct LimitConfiguration: Sendable, Equatable {
         case outputTokens = "output_tokens"
         /// Money, in nano-dollars.
         case usd
+
+        /// Whether a running answer adds to it.
+        var countsOutput: Bool { self == .tokens || self == .outputTokens || self == .usd }
+    }
+
+    /// What becomes of an answer that turns out longer than what is left.
+    public enum OnExceed: String, Sendable, CaseIterable {
+        /// It goes on, and later requests wait for longer.
+        case finish
+        /// A stream ends as if the model's own limit were reached.
+        case cut
     }
 
     /// The period.
@@ -332,6 +343,8 @@ public struct LimitConfiguration: Sendable, Equatable {
     public var model: String?
     /// A bucket for each value of the request's `user` field.
     public var isByUser = false
+    /// What becomes of an answer that turns out longer than what is left.
+    public var onExceed = OnExceed.finish
 
     /// A limit.
     public init(measure: Measure, amount: Int64, window: Window) {

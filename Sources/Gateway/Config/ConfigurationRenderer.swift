@@ -192,6 +192,7 @@ public enum ConfigurationRenderer {
         text("per", limit.window.rawValue, &writer)
         if let model = limit.model { text("model", model, &writer) }
         if limit.isByUser { text("by", "user", &writer) }
+        text("on_exceed", limit.onExceed.rawValue, &writer)
         writer.endObject()
     }
 

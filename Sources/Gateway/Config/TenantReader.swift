@@ -34,7 +34,7 @@ struct TenantReader {
             var result = TenantConfiguration(name: name)
             result.keys = tenant.list("keys").compactMap { readKey($0, &known) }
             result.models = readModels(tenant)
-            result.limits = tenant.list("limits").compactMap { readLimit($0) }
+            result.limits = readLimits(tenant)
             return result
         }
     }
@@ -116,10 +116,22 @@ struct TenantReader {
         }
     }
 
+    private func readLimits(_ tenant: ConfigurationScope) -> [LimitConfiguration] {
+        var names: Set<String> = []
+        return tenant.list("limits").compactMap { node in
+            guard let limit = readLimit(node) else { return nil }
+            if !names.insert(limit.name).inserted {
+                reader.problems.add(
+                    "there are two limits \"\(limit.name)\": the smaller one is enough", at: node)
+            }
+            return limit
+        }
+    }
+
     private func readLimit(_ node: YAMLNode) -> LimitConfiguration? {
         guard let scope = ConfigurationScope(node, "a limit", reader.problems) else { return nil }
         let measures = LimitConfiguration.Measure.allCases
-        scope.allow(measures.map(\.rawValue) + ["per", "model", "by"], in: "a limit")
+        scope.allow(measures.map(\.rawValue) + ["per", "model", "by", "on_exceed"], in: "a limit")
         let present = measures.filter { scope[$0.rawValue] != nil }
         guard present.count == 1, let measure = present.first else {
             reader.problems.add(
@@ -135,6 +147,17 @@ struct TenantReader {
         else { return nil }
         var limit = LimitConfiguration(measure: measure, amount: amount, window: window)
         limit.isByUser = scope.choice("by", among: ["user"]) != nil
+        if let place = scope["on_exceed"],
+            let choice = scope.choice(
+                "on_exceed", among: LimitConfiguration.OnExceed.allCases.map(\.rawValue))
+        {
+            limit.onExceed = LimitConfiguration.OnExceed(rawValue: choice) ?? .finish
+            if limit.onExceed == .cut, !measure.countsOutput {
+                reader.problems.add(
+                    "a running answer adds nothing to \(measure.rawValue): only tokens, "
+                        + "output_tokens and usd can cut it", at: place)
+            }
+        }
         if let place = scope["model"], let model = scope.text(place, "model") {
             limit.model = model
             if !routes.contains(where: { $0.overlaps(ModelPattern(model)) }) {

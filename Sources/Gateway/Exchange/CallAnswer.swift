@@ -49,7 +49,7 @@ extension CallInProgress {
             clock.clientSilentSince = context.now
         }
         switch attempt.output.state {
-        case .open: break
+        case .open: meterStream(attempt, context: context, orders: &orders)
         case .finished: finishStream(attempt, context: context, orders: &orders)
         case .failed(let error):
             fail(
@@ -65,6 +65,8 @@ extension CallInProgress {
         fields.append("content-type", "text/event-stream; charset=utf-8")
         fields.append("cache-control", "no-cache")
         appendCommonFields(to: &fields, context: context)
+        // RFC 9110 section 6.6.2: what may come behind the body is announced.
+        if request.mayBeCut { fields.append("trailer", "x-sluice-cut") }
         orders.head = ExchangeOrders.Head(status: 200, fields: fields, framing: .chunked)
         clock.clientSilentSince = context.now
     }

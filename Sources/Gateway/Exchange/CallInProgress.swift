@@ -23,6 +23,7 @@ final class CallInProgress {
     let demand: Demand
     var labels: CallLabels
     var reservation: Reservation?
+    var meter: StreamMeter
     var clock: CallClock
     var stage: Stage = .silent
     var attempt: UpstreamAttempt?
@@ -44,7 +45,7 @@ final class CallInProgress {
 
     init(
         plan: Plan, origin: RequestOrigin, request: ClientRequest, labels: CallLabels, route: Int,
-        demand: Demand, reservation: consuming Reservation
+        demand: Demand, reservation: consuming Reservation, meter: StreamMeter
     ) {
         self.plan = plan
         self.origin = origin
@@ -53,6 +54,7 @@ final class CallInProgress {
         self.route = route
         self.demand = demand
         self.reservation = consume reservation
+        self.meter = meter
         let backend = plan.routes[route].targets.first.map { plan.backends[$0.backend] }
         clock = CallClock(
             startedAt: origin.receivedAt,

@@ -20,6 +20,8 @@ struct CallEnding {
     let usage: Usage
     let finishReason: String?
     let serviceTier: String?
+    /// The limit that ended the answer; the client was told, and it is no error.
+    var cutLimit: String?
 
     /// The tokens, known or estimated; nil when no work was done.
     var tokens: TokenUsage? {
@@ -43,14 +45,12 @@ extension CallInProgress {
         plan.metrics.requestsInFlight.add(-1)
         let cost = cost(of: ending)
         if let reservation = reservation.take() {
-            plan.quota.settle(
-                reservation, usage: ending.tokens ?? TokenUsage(),
-                costNanodollars: cost ?? 0, now: context.now, wall: context.wall)
+            let used = QuotaAmounts(
+                ending.tokens ?? TokenUsage(), costNanodollars: cost ?? 0, price: price,
+                serviceTier: ending.serviceTier)
+            plan.quota.settle(reservation, used: used, now: context.now, wall: context.wall)
         }
-        if case .reported(let usage) = ending.usage {
-            plan.quota.estimator.learn(
-                model: request.summary.model, bytes: request.body.count, usage: usage)
-        }
+        if case .reported(let usage) = ending.usage { learn(usage) }
         if cost == nil {
             plan.metrics.unknownPrice(
                 backend: backendName, route: plan.routes[route].name, shard: context.shard)
@@ -96,13 +96,22 @@ extension CallInProgress {
         TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
     }
 
-    /// The best guess at what a broken-off stream has used: the estimated prompt and the text so
-    /// far.
+    /// The best guess at what a broken-off stream has used: what was reported, the estimated prompt
+    /// where nothing was, and the text since then.
     var producedUsage: TokenUsage {
-        let produced = attempt?.output.outputBytes ?? 0
-        return TokenUsage(
-            input: demand.inputTokens,
-            output: (produced + Limits.bytesPerTokenGuess - 1) / Limits.bytesPerTokenGuess)
+        guard let attempt else { return TokenUsage(input: demand.inputTokens, output: 0) }
+        return meter.usage(attempt.output, estimatedInput: demand.inputTokens)
+    }
+
+    /// What a backend has counted makes the next estimate better.
+    private func learn(_ usage: TokenUsage) {
+        let isText = request.summary.attachmentTokens == 0
+        let answerBytes = request.summary.isStreamed ? attempt?.output.outputBytes : nil
+        plan.quota.estimator.learn(
+            Estimator.Sample(
+                promptBytes: isText ? request.body.count : nil, answerBytes: answerBytes,
+                usage: usage),
+            model: request.summary.model)
     }
 
     /// What to bill when the call did not end well.
@@ -116,7 +125,7 @@ extension CallInProgress {
         return attempt.hasSuccess ? .estimated(reservedUsage) : .none
     }
 
-    private var price: Price? {
+    var price: Price? {
         guard let attempt else { return nil }
         let target = plan.routes[route].targets[attempt.target]
         return target.price(
@@ -139,7 +148,8 @@ extension CallInProgress {
         var row = LedgerRow()
         describe(&row)
         row.status = ending.status
-        row.errorCode = ending.error.map { $0.code ?? $0.type }
+        row.errorCode =
+            ending.cutLimit == nil ? ending.error.map { $0.code ?? $0.type } : "limit_cut"
         row.finishReason = ending.finishReason
         row.usage = ending.tokens ?? TokenUsage()
         switch ending.usage {
@@ -192,7 +202,7 @@ extension CallInProgress {
                 provider: provider?.telemetryName ?? "", operation: request.endpoint.operation,
                 upstreamModel: plan.routes[route].isGlob ? "" : row.upstreamModel),
             status: ending.status)
-        outcome.errorType = row.errorCode
+        outcome.errorType = ending.error == nil ? nil : row.errorCode
         outcome.usage = ending.tokens
         outcome.costNanodollars = row.costNanodollars
         outcome.durationNanoseconds = context.now.nanoseconds(since: origin.receivedAt)

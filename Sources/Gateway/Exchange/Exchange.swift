@@ -231,6 +231,12 @@ public struct Exchange: ~Copyable {
         JournalRecord.append(opened: call.interruptedRow, to: &records)
     }
 
+    /// Adds what this exchange has set aside.
+    public func addReserved(to held: inout HeldReservations) {
+        guard case .calling(let call) = state else { return }
+        call.addReserved(to: &held)
+    }
+
     private mutating func finishIfSettled() {
         if case .calling(let call) = state, call.isSettled { state = .finished }
     }

@@ -48,6 +48,8 @@ public struct ExchangeOrders {
     public var body: [UInt8] = []
     /// What becomes of the answer after `body`.
     public var ending: Ending = .open
+    /// Fields behind the body of a chunked answer that is complete.
+    public var trailers = HeaderFields()
     /// What is to happen upstream, in order.
     public var upstream: [Upstream] = []
     /// URLs of images to fetch; `Exchange.imagesFetched` is to be told what came of it.
@@ -67,6 +69,7 @@ public struct ExchangeOrders {
         head = nil
         body.removeAll(keepingCapacity: true)
         ending = .open
+        if trailers.count > 0 { trailers = HeaderFields() }
         upstream.removeAll(keepingCapacity: true)
         imagesToFetch.removeAll()
         records.removeAll(keepingCapacity: true)

@@ -44,15 +44,23 @@ struct RequestAdmission {
         guard plan.metrics.requestsInFlight.value < plan.limits.concurrentRequests else {
             throw RefusedRequest(error: Self.overloaded, labels: labels)
         }
-        let demand = estimate(summary, body: body, route: route)
-        switch plan.quota.reserve(demand, now: context.now, wall: context.wall) {
+        let estimate = plan.quota.estimator.estimate(
+            promptBytes: max(0, body.count - summary.attachmentBytes), model: summary.model)
+        let demand = demand(summary, estimate, route: route)
+        switch plan.quota.reserve(
+            demand, shard: context.shard, now: context.now, wall: context.wall)
+        {
         case .admitted(let reservation):
             let request = ClientRequest(
                 endpoint: endpoint, body: body, summary: summary, uniqueID: origin.id,
-                createdSeconds: origin.startedAt.seconds, forwardedFields: origin.forwardedFields)
+                createdSeconds: origin.startedAt.seconds, forwardedFields: origin.forwardedFields,
+                mayBeCut: summary.isStreamed && reservation.mayBeCut)
+            let meter = StreamMeter(
+                isMetered: summary.isStreamed && reservation.isMetered,
+                bytesPerToken: estimate.bytesPerOutputToken)
             return CallInProgress(
                 plan: plan, origin: origin, request: request, labels: labels, route: route,
-                demand: demand, reservation: reservation)
+                demand: demand, reservation: reservation, meter: meter)
         case .refused(let refusal):
             plan.metrics.limitRejection(
                 tenant: plan.tenants[tenant].name, limit: refusal.name, shard: context.shard)
@@ -66,15 +74,14 @@ struct RequestAdmission {
 
     /// What the request will probably use (design D6): no tokenizer, but what this model's requests
     /// really took; the output is the client's own bound where it gave one.
-    private func estimate(_ summary: RequestSummary, body: [UInt8], route: Int) -> Demand {
-        let estimator = plan.quota.estimator
-        let input = estimator.inputTokens(bytes: body.count, model: summary.model)
+    private func demand(
+        _ summary: RequestSummary, _ estimate: Estimator.Estimate, route: Int
+    ) -> Demand {
         let single =
-            endpoint == .embeddings
-            ? 0 : summary.maximumOutputTokens ?? estimator.outputTokens(model: summary.model)
+            endpoint == .embeddings ? 0 : summary.maximumOutputTokens ?? estimate.outputTokens
         let (output, overflow) = single.multipliedReportingOverflow(by: summary.candidates)
         var usage = TokenUsage()
-        usage.input = input
+        usage.input = estimate.inputTokens + summary.attachmentTokens
         usage.output = overflow ? Int(Int32.max) : min(max(output, 0), Int(Int32.max))
         let target = plan.routes[route].targets.first
         let price = target.flatMap { target in
@@ -82,10 +89,17 @@ struct RequestAdmission {
                 for: target.upstreamModel(for: summary.model),
                 kind: plan.backends[target.backend].provider.kind, in: plan.prices)
         }
-        return Demand(
+        var demand = Demand(
             tenant: tenant, model: summary.model, user: summary.user, inputTokens: usage.input,
             outputTokens: usage.output,
             costNanodollars: price?.cost(of: usage, serviceTier: summary.serviceTier) ?? 0)
+        if summary.maximumOutputTokens == nil {
+            usage.output = 0
+            let cost = price?.cost(of: usage, serviceTier: summary.serviceTier) ?? 0
+            demand.certain = QuotaAmounts(
+                inputTokens: usage.input, outputTokens: 0, costNanodollars: cost)
+        }
+        return demand
     }
 
     private static func notAllowed(_ model: String) -> APIError {

@@ -47,6 +47,8 @@ public enum AttemptOutcome: String, Sendable, CaseIterable {
     case malformed
     /// The client left.
     case cancelled
+    /// A limit ended it.
+    case cut
 }
 
 /// One finished request, for the counters.
@@ -116,6 +118,8 @@ public final class Metrics: Sendable {
     public let ledgerLagMicroseconds = Gauge()
 
     let version: String
+    /// By worker: how far its reservations are from what is set aside for them.
+    private let imbalances: [Gauge]
     private let shards: [Locked<MetricsShard>]
     private let reloads = Locked<[String: Int]>(["applied": 0, "rejected": 0])
 
@@ -123,6 +127,7 @@ public final class Metrics: Sendable {
     public init(shards: Int, version: String) {
         self.version = version
         self.shards = (0..<shards).map { _ in Locked(MetricsShard()) }
+        imbalances = (0..<shards).map { _ in Gauge() }
     }
 
     /// Counts a finished request.
@@ -144,6 +149,23 @@ public final class Metrics: Sendable {
         }
     }
 
+    /// Counts a stream that a limit has ended.
+    public func limitCut(tenant: String, limit: String, shard: Int) {
+        shards[shard].withLock { shard in
+            shard.cuts[PairLabels(first: tenant, second: limit), default: 0] += 1
+        }
+    }
+
+    /// Sets what a worker's look at its reservations has found: 0.
+    public func reservationImbalance(_ imbalance: Int, shard: Int) {
+        imbalances[shard].set(imbalance)
+    }
+
+    /// The sum of what the workers have found.
+    public var reservationImbalance: Int {
+        imbalances.reduce(0) { Int(clamping: Int128($0) + Int128($1.value)) }
+    }
+
     /// Counts a request whose model has no known price.
     public func unknownPrice(backend: String, route: String, shard: Int) {
         shards[shard].withLock { shard in
@@ -161,8 +183,8 @@ public final class Metrics: Sendable {
         journalsFailing.value == 0 && ledgerWaiting.value < Limits.ledgerRefusalRows
     }
 
-    /// Everything as Prometheus text, or as OpenMetrics 1.0.
-    public func render(openMetrics: Bool) -> [UInt8] {
+    /// Everything as Prometheus text, or as OpenMetrics 1.0; `limits` say where they stand.
+    public func render(openMetrics: Bool, limits: [LimitReading] = []) -> [UInt8] {
         var merged = MetricsShard()
         for shard in shards {
             let copy = shard.withLock { $0 }
@@ -171,6 +193,7 @@ public final class Metrics: Sendable {
         let reloads = reloads.withLock { $0 }
         var page = MetricsPage(openMetrics: openMetrics)
         page.write(merged, reloads: reloads, metrics: self)
+        page.write(limits)
         return page.finish()
     }
 }
@@ -211,6 +234,7 @@ struct MetricsShard: Sendable {
     var outputTokens: [RequestLabels: Histogram] = [:]
     var attempts: [PairLabels: Int] = [:]
     var rejections: [PairLabels: Int] = [:]
+    var cuts: [PairLabels: Int] = [:]
     var unknownPrices: [PairLabels: Int] = [:]
     var overhead = Histogram(bounds: Histogram.overheadBounds)
 
@@ -253,6 +277,7 @@ struct MetricsShard: Sendable {
         requests.merge(other.requests, uniquingKeysWith: +)
         attempts.merge(other.attempts, uniquingKeysWith: +)
         rejections.merge(other.rejections, uniquingKeysWith: +)
+        cuts.merge(other.cuts, uniquingKeysWith: +)
         unknownPrices.merge(other.unknownPrices, uniquingKeysWith: +)
         durations.merge(other.durations) { $0.merged(with: $1) }
         firstTokens.merge(other.firstTokens) { $0.merged(with: $1) }

@@ -20,6 +20,8 @@ struct MetricsPage {
             "sluice_limit_rejections", "Requests refused by a limit.", shard.rejections,
             ("tenant", "limit"))
         writePairs(
+            "sluice_limit_cuts", "Streams ended by a limit.", shard.cuts, ("tenant", "limit"))
+        writePairs(
             "sluice_attempts", "Tries at a backend by their end.", shard.attempts,
             ("backend", "outcome"))
         writePairs(
@@ -152,6 +154,29 @@ struct MetricsPage {
         sample(
             "sluice_ledger_lag_seconds", [],
             (Double(metrics.ledgerLagMicroseconds.value) / 1e6).description)
+        header(
+            "sluice_reservation_imbalance", "gauge",
+            "What is set aside in limits minus what open requests hold; 0.")
+        sample("sluice_reservation_imbalance", [], metrics.reservationImbalance.description)
+    }
+
+    /// Where limits stand, in what they count: requests, tokens or dollars.
+    mutating func write(_ limits: [LimitReading]) {
+        for (name, help, value) in [
+            ("sluice_limit_used", "What a limit counts as used now.", \LimitReading.used),
+            ("sluice_limit_reserved", "What open requests have set aside.", \.reserved),
+        ] {
+            header(name, "gauge", help)
+            for reading in limits {
+                let amount = reading[keyPath: value]
+                let isMoney = reading.limit.measure == .usd
+                sample(
+                    name, [("tenant", reading.tenant), ("limit", reading.limit.name)],
+                    isMoney
+                        ? String(decoding: MoneyText.dollars(nanodollars: amount), as: UTF8.self)
+                        : amount.description)
+            }
+        }
     }
 
     private mutating func writePairs(

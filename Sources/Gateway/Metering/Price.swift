@@ -73,8 +73,8 @@ public struct Price: Sendable, Equatable {
         self.serviceTiers = serviceTiers
     }
 
-    /// The cost in nano-dollars, rounded half up once, at the end; saturates rather than overflows.
-    public func cost(of usage: TokenUsage, serviceTier: String?) -> Int64 {
+    /// The figures that hold for a request.
+    func figures(for usage: TokenUsage, serviceTier: String?) -> Figures {
         var figures = base
         if let long = longContexts.last(where: { usage.input > $0.threshold }) {
             figures = long.figures.overlaid(on: figures)
@@ -82,6 +82,12 @@ public struct Price: Sendable, Equatable {
         if let tier = serviceTier.flatMap({ serviceTiers[$0] }) {
             figures = tier.overlaid(on: figures)
         }
+        return figures
+    }
+
+    /// The cost in nano-dollars, rounded half up once, at the end; saturates rather than overflows.
+    public func cost(of usage: TokenUsage, serviceTier: String?) -> Int64 {
+        let figures = figures(for: usage, serviceTier: serviceTier)
         let input = figures.input ?? 0
         let output = figures.output ?? 0
         let cacheWrite = figures.cacheWrite ?? input

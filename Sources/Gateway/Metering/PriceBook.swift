@@ -8,6 +8,7 @@ public final class PriceBook: Sendable {
     private let exactOverrides: [String: Price]
     private let globOverrides: [(pattern: ModelPattern, price: Price)]
     private let builtin: [String: Price]
+    private let byID: [String: Price]
 
     /// The built-in table with overrides in file order.
     public init(overrides: [PriceOverride]) {
@@ -27,6 +28,13 @@ public final class PriceBook: Sendable {
         exactOverrides = exact
         globOverrides = globs.sorted { $0.pattern.literalCount > $1.pattern.literalCount }
         builtin = BuiltinPrices.table
+        let own = Array(exact.values) + globs.map(\.price)
+        byID = Dictionary(own.map { ($0.id, $0) }) { first, _ in first }
+    }
+
+    /// The price that a ledger row was priced by; nil when the configuration has changed since.
+    public func price(id: String) -> Price? {
+        byID[id] ?? (id.hasPrefix("builtin:") ? builtin[String(id.dropFirst(8))] : nil)
     }
 
     /// The price of a backend's model; nil when nobody knows it. Its own name is looked up first,

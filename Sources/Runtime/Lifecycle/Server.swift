@@ -113,6 +113,7 @@ public final class Server: Sendable {
         } catch {
             throw PlanFailure(message: "state: \(error.message)")
         }
+        try restoreLimits(of: running.withLock { $0.plan }, configuration)
         let threads = try startWorkers(configuration)
         announce(configuration)
         superviseUntilDrain()
@@ -235,6 +236,28 @@ public final class Server: Sendable {
         return warnings
     }
 
+    /// Day and month limits that are new to this process go on where the ledger says they are. Rows
+    /// that have not been written yet (`sluice_ledger_lag_seconds`) are missed by a reload.
+    private func restoreLimits(
+        of plan: Plan, _ configuration: Configuration
+    ) throws(PlanFailure) {
+        let (now, wall) = (SystemClock.now(), SystemClock.wallTime())
+        for restoration in plan.quota.restorations {
+            do throws(SQLiteFailure) {
+                try LedgerReader.sums(
+                    restoration, wall: wall, directory: configuration.stateDirectory
+                ) { sum in
+                    plan.quota.restore(
+                        sum, restoration, price: sum.priceID.flatMap { plan.prices.price(id: $0) },
+                        now: now, wall: wall)
+                }
+            } catch {
+                throw PlanFailure(
+                    message: "limits cannot be restored from the ledger: \(error.message)")
+            }
+        }
+    }
+
     // MARK: - While it runs
 
     /// Waits for signals; in between it writes the access log and looks after changed secrets.
@@ -292,6 +315,7 @@ public final class Server: Sendable {
         let fingerprints = Self.fingerprints(builder.watchedFiles)
         do throws(PlanFailure) {
             let plan = try builder.build(metrics: metrics, previous: previous)
+            try restoreLimits(of: plan, former)
             let listenerTLS = try listenerTLS(
                 configuration, builder, tickets.withLock { $0.secret })
             let new = Running(
@@ -377,7 +401,12 @@ public final class Server: Sendable {
 
     private func adminResponder() -> AdminResponder {
         AdminResponder(
-            metrics: metrics, now: { SystemClock.wallTime() },
+            metrics: metrics,
+            limits: { [self] in
+                running.withLock { $0.plan }.quota.readings(
+                    now: SystemClock.now(), wall: SystemClock.wallTime())
+            },
+            now: { SystemClock.wallTime() },
             obstacle: { [self] in
                 if isDraining.load(ordering: .acquiring) { return "draining" }
                 let isRefusing = running.withLock { $0.plan.ledger.whenFull == .refuse }

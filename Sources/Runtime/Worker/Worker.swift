@@ -53,6 +53,8 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var listeners: [OpenListener]
     var acceptPausedUntil: Instant?
     var drainDeadline: Instant?
+    /// When the reservations are looked at next, in a turn that happens anyway.
+    private var nextBalance: Instant
     let role: WorkerRole
     let workerCount: Int
     let ledger: LedgerQueue
@@ -76,6 +78,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         let seed = kernel.random()
         context = ExchangeContext(shard: shard, seed: seed, now: now, wall: kernel.wallTime())
         wheel = TimerWheel(now: now)
+        nextBalance = now
         self.kernel = kernel
         self.listeners = listeners
         self.plan = plan
@@ -123,6 +126,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         for mail in kernel.takeMail() { open(mail) }
         fireTimers()
         finishTurn()
+        if context.now >= nextBalance { balance() }
         if !logBuffer.isEmpty {
             kernel.log(logBuffer)
             logBuffer.removeAll(keepingCapacity: true)
@@ -135,6 +139,16 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
             if let other { wake = min(wake ?? other, other) }
         }
         return wake
+    }
+
+    /// Compares what this worker's exchanges hold with what is set aside for them in the limits.
+    /// A worker that sleeps is not woken for it: what it holds does not change meanwhile.
+    private mutating func balance() {
+        nextBalance = context.now.advanced(byMilliseconds: Limits.reservationCheckMilliseconds)
+        var held = HeldReservations()
+        for handle in flights.handles { flights[handle].exchange.addReserved(to: &held) }
+        plan.metrics.reservationImbalance(
+            plan.quota.imbalance(held, shard: context.shard), shard: context.shard)
     }
 
     private mutating func dispatch(_ event: Readiness) {

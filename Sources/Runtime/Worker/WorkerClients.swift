@@ -251,7 +251,7 @@ extension Worker where K: ~Copyable {
         }
         let isComplete = orders.ending == .complete
         if isComplete, case .chunked = serving.framing, !serving.isHead {
-            HTTP1Writer.lastChunk(into: &bytes)
+            HTTP1Writer.lastChunk(trailers: orders.trailers, into: &bytes)
         }
         clients[handle].state = .serving(serving)
         let isAlive: Bool

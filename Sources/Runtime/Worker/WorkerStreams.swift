@@ -125,6 +125,9 @@ extension Worker where K: ~Copyable {
                 stream, status: head.status, fields: head.fields, length: length,
                 isLast: isComplete && orders.body.isEmpty)
         }
+        if orders.trailers.count > 0 {
+            sessions[session].http2.setTrailers(orders.trailers, of: stream)
+        }
         if isComplete || !orders.body.isEmpty {
             sessions[session].http2.append(orders.body.span, to: stream, isLast: isComplete)
         }

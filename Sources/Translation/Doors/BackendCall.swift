@@ -106,6 +106,9 @@ public protocol BackendCall: AnyObject {
     func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput)
     /// The streamed answer's body has ended as HTTP, with or without its own terminator.
     func end(into output: inout StreamOutput)
+    /// A limit ends the streamed answer here: appends what makes it a proper one that has reached
+    /// its length, with `[DONE]`. Only asked where `ClientRequest.mayBeCut`.
+    func cut(_ usage: TokenUsage, into output: inout StreamOutput)
     /// What an answer with a status of 300 or more means for the client.
     func classify(_ answer: UpstreamAnswer) -> APIError
 }

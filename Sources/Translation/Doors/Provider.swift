@@ -17,6 +17,10 @@ public struct RequestSummary: Sendable, Equatable {
     public var user: String?
     /// The `service_tier` field.
     public var serviceTier: String?
+    /// Bytes of the body that are images, sound or files as Base64, and no text.
+    public var attachmentBytes = 0
+    /// What they probably take in tokens.
+    public var attachmentTokens = 0
     /// Where the value of the top-level `model` lies in the body, quotes included.
     public var modelRange: Range<Int> = 0..<0
 
@@ -38,11 +42,13 @@ public final class ClientRequest: Sendable {
     public let createdSeconds: Int64
     /// Header fields of the client that may go on to a backend (`traceparent`, `x-request-id`, …).
     public let forwardedFields: HeaderFields
+    /// A limit may end the answer before the backend does: `BackendCall.cut`.
+    public let mayBeCut: Bool
 
     /// A request.
     public init(
         endpoint: Endpoint, body: [UInt8], summary: RequestSummary, uniqueID: [UInt8],
-        createdSeconds: Int64, forwardedFields: HeaderFields
+        createdSeconds: Int64, forwardedFields: HeaderFields, mayBeCut: Bool = false
     ) {
         self.endpoint = endpoint
         self.body = body
@@ -50,6 +56,7 @@ public final class ClientRequest: Sendable {
         self.uniqueID = uniqueID
         self.createdSeconds = createdSeconds
         self.forwardedFields = forwardedFields
+        self.mayBeCut = mayBeCut
     }
 }
 

@@ -58,8 +58,14 @@ public enum HTTP1Writer {
         bytes.append("\r\n")
     }
 
-    /// Appends the chunk that ends a body.
-    public static func lastChunk(into bytes: inout [UInt8]) { bytes.append("0\r\n\r\n") }
+    /// Appends the chunk that ends a body, and fields behind it (RFC 9112 section 7.1.2).
+    public static func lastChunk(
+        trailers: borrowing HeaderFields = HeaderFields(), into bytes: inout [UInt8]
+    ) {
+        bytes.append("0\r\n")
+        append(trailers, to: &bytes)
+        bytes.append("\r\n")
+    }
 
     /// Appends `100 Continue`.
     public static func continueLine(into bytes: inout [UInt8]) {

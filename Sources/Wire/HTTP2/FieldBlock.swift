@@ -6,8 +6,13 @@ struct FieldBlock {
     /// Pseudo-header fields, which come first (RFC 9113 section 8.3), and the body's length.
     var lead = HeaderFields()
     private let fields: HeaderFields
+    private let flags: UInt8
 
-    init(_ fields: HeaderFields) { self.fields = fields }
+    /// Unless they are copied, the fields must become a frame while `withFields` runs.
+    init(_ fields: HeaderFields, isCopied: Bool = false) {
+        self.fields = fields
+        flags = isCopied ? 0 : noCopy
+    }
 
     /// Calls `body` with all fields and their number; they are valid until it returns.
     func withFields<Result>(
@@ -17,8 +22,8 @@ struct FieldBlock {
             unsafe fields.withUnsafeBytes { bytes in
                 var list: [nghttp2_nv] = unsafe []
                 unsafe list.reserveCapacity(lead.count + fields.count)
-                unsafe Self.append(lead, in: leadBytes, to: &list)
-                unsafe Self.append(fields, in: bytes, to: &list)
+                unsafe append(lead, in: leadBytes, to: &list)
+                unsafe append(fields, in: bytes, to: &list)
                 return unsafe list.withUnsafeBufferPointer { list in
                     unsafe body(list.baseAddress, list.count)
                 }
@@ -26,7 +31,7 @@ struct FieldBlock {
         }
     }
 
-    private static func append(
+    private func append(
         _ fields: borrowing HeaderFields, in bytes: UnsafeBufferPointer<UInt8>,
         to list: inout [nghttp2_nv]
     ) {
@@ -37,7 +42,7 @@ struct FieldBlock {
                 nghttp2_nv(
                     name: base.map { unsafe $0 + place.name.lowerBound },
                     value: base.map { unsafe $0 + place.value.lowerBound },
-                    namelen: place.name.count, valuelen: place.value.count, flags: noCopy))
+                    namelen: place.name.count, valuelen: place.value.count, flags: flags))
         }
     }
 }

@@ -247,8 +247,23 @@ extension HTTP2Callbacks {
             return Int(NGHTTP2_ERR_DEFERRED.rawValue)
         }
         unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_COPY.rawValue
-        if isLast { unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue }
+        if isLast {
+            unsafe flags.pointee |= NGHTTP2_DATA_FLAG_EOF.rawValue
+            if unsafe submitTrailers(session, number, state.pointee.streams[stream].trailers) {
+                unsafe flags.pointee |= NGHTTP2_DATA_FLAG_NO_END_STREAM.rawValue
+            }
+        }
         return min(backlog, length)
+    }
+}
+
+/// Has trailers follow the last frame of data, which then does not end the stream. False: none.
+private func submitTrailers(
+    _ session: OpaquePointer?, _ number: Int32, _ trailers: HeaderFields
+) -> Bool {
+    guard trailers.count > 0 else { return false }
+    return unsafe FieldBlock(trailers, isCopied: true).withFields { fields, count in
+        unsafe nghttp2_submit_trailer(session, number, fields, count) == 0
     }
 }
 

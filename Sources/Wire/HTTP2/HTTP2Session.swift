@@ -254,6 +254,12 @@ public import Primitives
         _ = unsafe nghttp2_session_resume_data(session, number(of: stream))
     }
 
+    /// Fields to be sent behind our message, which has not ended yet (RFC 9113 section 8.1).
+    public mutating func setTrailers(_ trailers: HeaderFields, of stream: Handle) {
+        guard !core.streams[stream].hasEnded else { return }
+        core.streams[stream].trailers = trailers
+    }
+
     /// Breaks a stream off.
     public mutating func reset(_ stream: Handle, _ code: HTTP2ErrorCode) {
         guard contains(stream) else { return }

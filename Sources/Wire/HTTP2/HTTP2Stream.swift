@@ -45,6 +45,8 @@ struct HTTP2Stream {
     private var pendingStart = 0
     /// All of our message is in `pending`.
     var hasEnded = false
+    /// What goes out behind our message.
+    var trailers = HeaderFields()
     /// The session waits for more of our message.
     var isDeferred = false
     /// When the peer last took something of what was waiting.

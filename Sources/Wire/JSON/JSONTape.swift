@@ -40,6 +40,13 @@ public struct JSONTape: Sendable {
     /// An empty tape.
     public init() {}
 
+    /// Calls `body` with the range of each string of at least that length, keys included.
+    public func forEachString(ofAtLeast count: Int, _ body: (Range<Int>) -> Void) {
+        for node in nodes where node.kind == .string && Int(node.end - node.start) >= count {
+            body(Int(node.start)..<Int(node.end))
+        }
+    }
+
     /// Reads a whole text; node 0 is its value.
     /// - Throws: where and why it is not JSON. The tape is empty then.
     public mutating func parse(_ bytes: Span<UInt8>) throws(JSONFailure) {

@@ -29,9 +29,11 @@ import Translation
     ) -> LimitRefusal? {
         switch book.reserve(demand, now: now, wall: wall) {
         case .admitted(let reservation):
-            let used = TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
+            let used = actual ?? TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
             book.settle(
-                reservation, usage: actual ?? used, costNanodollars: demand.costNanodollars,
+                reservation,
+                used: QuotaAmounts(
+                    used, costNanodollars: demand.costNanodollars, price: nil, serviceTier: nil),
                 now: now, wall: wall)
             return nil
         case .refused(let refusal): return refusal
@@ -73,6 +75,18 @@ import Translation
         #expect(refusal?.error().shouldRetry == false)
     }
 
+    @Test func `a guess above the whole limit waits until all of it is free`() {
+        let book = book(LimitConfiguration(measure: .tokens, amount: 100, window: .minute))
+        var guess = demand(20, 500)
+        guess.certain = QuotaAmounts(inputTokens: 20, outputTokens: 0, costNanodollars: 0)
+        let used = TokenUsage(input: 20, output: 10)
+        #expect(ask(book, guess, at(0), actual: used) == nil)
+        #expect(ask(book, guess, at(0), actual: used)?.retryAfterMilliseconds == 18_000)
+        #expect(ask(book, guess, at(18_000), actual: used) == nil)
+        guess.certain = QuotaAmounts(inputTokens: 101, outputTokens: 0, costNanodollars: 0)
+        #expect(ask(book, guess, at(90_000))?.retryAfterMilliseconds == nil)
+    }
+
     @Test func `users have buckets of their own`() {
         var limit = LimitConfiguration(measure: .requests, amount: 1, window: .hour)
         limit.isByUser = true
@@ -96,11 +110,16 @@ import Translation
     }
 
     @Test func `a new plan goes on with the accounts of the old one`() {
-        let limit = LimitConfiguration(measure: .requests, amount: 1, window: .minute)
+        var limit = LimitConfiguration(measure: .requests, amount: 1, window: .minute)
         let old = book(limit)
         #expect(ask(old, demand(), at(0)) == nil)
         let new = QuotaBook(tenants: [(name: "t", limits: [limit])], carryingOverFrom: old)
         #expect(ask(new, demand(), at(0)) != nil)
+        // Another amount is the same limit: what is used stays used.
+        limit.amount = 2
+        let larger = QuotaBook(tenants: [(name: "t", limits: [limit])], carryingOverFrom: new)
+        #expect(ask(larger, demand(), at(0)) == nil)
+        #expect(ask(larger, demand(), at(0)) != nil)
     }
 
     @Test func `many threads together never get more than the limit`() async {

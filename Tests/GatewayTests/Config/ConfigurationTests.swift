@@ -33,6 +33,14 @@ import Translation
         #expect(configuration.admin == SocketName(host: "127.0.0.1", port: 9090))
     }
 
+    @Test func `what becomes of a long answer is read and shown`() throws {
+        let text = Self.good.replacing("per: minute", with: "per: minute, on_exceed: cut")
+        let configuration = try #require(read(text).configuration)
+        #expect(configuration.tenants.first?.limits.first?.onExceed == .cut)
+        let json = String(decoding: ConfigurationRenderer.json(configuration), as: UTF8.self)
+        #expect(json.contains(#""on_exceed":"cut""#))
+    }
+
     @Test(arguments: [
         ("bakends: {}", 1, 1, "did you mean \"backends\""),
         ("workers: many", 1, 10, "auto or a number"),
@@ -57,6 +65,18 @@ import Translation
         ("tenants: [{name: a}, {name: a}]", 1, 29, "two tenants"),
         ("tenants: [{name: a, limits: [{tokens: 5, per: week}]}]", 1, 47, "must be one of"),
         ("tenants: [{name: a, limits: [{per: day}]}]", 1, 30, "exactly one of"),
+        (
+            "tenants: [{name: a, limits: [{tokens: 5, per: day, on_exceed: stop}]}]", 1, 63,
+            "one of finish, cut"
+        ),
+        (
+            "tenants: [{name: a, limits: [{requests: 5, per: day, on_exceed: cut}]}]", 1, 65,
+            "adds nothing to requests"
+        ),
+        (
+            "tenants: [{name: a, limits: [{usd: 5, per: day}, {usd: 6, per: day}]}]", 1, 50,
+            "two limits \"usd/day\""
+        ),
         ("tenants: [{name: a, keys: [{sha256: abc}]}]", 1, 28, "64 hexadecimal"),
         ("tenants: [{name: a, models: [ghost]}]", 1, 30, "no route can reach"),
         ("tenants: [{name: a, keys: [{client_certificate: CN=x}]}]", 1, 28, "\"client_ca\""),

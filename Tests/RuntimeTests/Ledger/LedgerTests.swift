@@ -46,6 +46,49 @@ import Translation
         #expect(metrics.ledgerRows.value == 2500)
     }
 
+    @Test func `a calendar window is summed up by when requests ended`() throws {
+        let directory = freshDirectory()
+        let store = try LedgerStore(directory: directory)
+        // 2026-01-02T03:04:05Z; the day began 11,045 s before.
+        let wall = WallTime(milliseconds: 1_767_323_045_000)
+        var rows: [LedgerRow] = []
+        for (index, (seconds, duration)) in [
+            (11_044, 0), (11_046, 0), (11_046, 1_000), (80_000, 68_954_999), (80_000, 68_955_000),
+            (11_045 + 86_400, 0),
+        ].enumerated() {
+            var row = ledgerRow("\(index)")
+            row.startedAtMilliseconds = wall.milliseconds - Int64(seconds) * 1000
+            row.durationMilliseconds = duration
+            row.user = index == 0 ? "alice" : nil
+            row.usage.cacheRead = 3
+            row.usage.input = .max
+            rows.append(row)
+        }
+        try store.append(rows)
+        let byUser = book(isByUser: true, .day)
+        var sums: [UsageSum] = []
+        try LedgerReader.sums(byUser, wall: wall, directory: directory) { sums.append($0) }
+        #expect(sums.map(\.requests).sorted() == [1, 2])
+        #expect(Set(sums.map(\.user)) == ["alice", ""])
+        #expect(sums.reduce(0) { $0 + $1.usage.cacheRead } == 9)
+        #expect(sums.reduce(0) { $0 + $1.costNanodollars } == 15)
+        sums = []
+        let month = book(isByUser: false, .month)
+        try LedgerReader.sums(month, wall: wall, directory: directory) { sums.append($0) }
+        #expect(sums.map(\.requests) == [6])
+        #expect(sums.first?.usage.input == .max)
+        #expect(sums.first?.tenant == "t")
+    }
+
+    private func book(
+        isByUser: Bool, _ window: LimitConfiguration.Window
+    ) -> QuotaBook.Restoration {
+        var limit = LimitConfiguration(measure: .usd, amount: 1, window: window)
+        limit.isByUser = isByUser
+        return QuotaBook(tenants: [(name: "t", limits: [limit])], carryingOverFrom: nil)
+            .restorations[0]
+    }
+
     @Test func `a ledger of a newer sluice is left alone`() throws {
         let directory = freshDirectory()
         _ = try LedgerStore(directory: directory)

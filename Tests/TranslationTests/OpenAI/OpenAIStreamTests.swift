@@ -160,3 +160,120 @@ import Wire
         #expect(error?.status == 400)
     }
 }
+
+@Suite struct OpenAIUsageTests {
+    @Test func `counts that no model can have are not believed`() throws {
+        let most = Int.max
+        let text =
+            #"{"prompt_tokens":\#(most),"completion_tokens":-5,"prompt_tokens_details":{"cached_tokens":\#(most),"cache_write_tokens":\#(most)}}"#
+        let usage = try #require(OpenAIUsage.read(try JSONDocument(Array(text.utf8)).root))
+        let bound = Int(Int32.max)
+        #expect(usage.input == bound)
+        #expect(usage.output == 0)
+        #expect(usage.cacheRead == bound)
+        #expect(usage.cacheWrite == bound)
+    }
+}
+
+@Suite struct StreamCutTests {
+    private func request(_ members: String) throws -> ClientRequest {
+        let body = Array(#"{"model":"m","stream":true,\#(members)}"#.utf8)
+        var tape = JSONTape()
+        return ClientRequest(
+            endpoint: .chatCompletions, body: body,
+            summary: try RequestSummaryReader.read(
+                body.span, tape: &tape, endpoint: .chatCompletions),
+            uniqueID: [UInt8]("TEST"), createdSeconds: 7, forwardedFields: HeaderFields(),
+            mayBeCut: true)
+    }
+
+    private func run(_ call: any BackendCall, _ pieces: [[UInt8]]) -> StreamOutput {
+        var output = StreamOutput()
+        for piece in pieces { call.receive(piece.span, into: &output) }
+        output.bytes = []
+        call.cut(TokenUsage(input: 5, output: 9), into: &output)
+        return output
+    }
+
+    @Test func `a passed-on stream ends in the name of its backend`() throws {
+        let first =
+            #"data: {"id":"cmpl-1","object":"chat.completion.chunk","created":3,"model":"real","choices":[{"index":0,"delta":{"content":"a"}}]}"#
+            + "\n\n"
+        let call = try VLLMProvider.provider.open(
+            try request(#""n":2,"messages":[],"stream_options":{"include_usage":true}"#),
+            TargetOptions())
+        let ended = #"data: {"choices":[{"index":1,"delta":{},"finish_reason":"stop"}]}"# + "\n\n"
+        let output = run(call, [Array(first.utf8), Array(ended.utf8)])
+        let head =
+            #"data: {"id":"cmpl-1","object":"chat.completion.chunk","created":3,"model":"real","choices":["#
+        let expected =
+            head
+            + #"{"index":0,"delta":{},"logprobs":null,"finish_reason":"length"}],"usage":null}"#
+            + "\n\n" + head
+            + #"],"usage":{"prompt_tokens":5,"completion_tokens":9,"total_tokens":14}}"#
+            + "\n\ndata: [DONE]\n\n"
+        #expect(String(decoding: output.bytes, as: UTF8.self) == expected)
+        #expect(output.state == .finished)
+        #expect(output.finishReason == "length")
+    }
+
+    @Test(arguments: [
+        "{}", #"{"id":7,"created":"x","model":null,"choices":[]}"#,
+        #"{"id":[],"created":1e999,"choices":[{"index":"0","delta":{},"finish_reason":"stop"}]}"#,
+        #"{"created":-1.5,"choices":[{"index":99999999999999999999,"finish_reason":"stop"}]}"#,
+    ])
+    func `a strange first chunk does no harm`(_ chunk: String) throws {
+        let call = try VLLMProvider.provider.open(
+            try request(#""n":3,"messages":[]"#), TargetOptions())
+        let output = run(call, [Array("data: \(chunk)\n\n".utf8)])
+        let text = String(decoding: output.bytes, as: UTF8.self)
+        #expect(text.contains(#""id":"chatcmpl-TEST""#))
+        #expect(text.contains(#""index":2,"delta":{},"logprobs":null,"finish_reason":"length"}"#))
+        #expect(text.hasSuffix("data: [DONE]\n\n"))
+    }
+
+    @Test func `a translated stream ends what it has begun`() throws {
+        let call = try BedrockTarget.chat(
+            #""stream":true,"messages":[{"role":"user","content":"x"}]"#)
+        let frames = try StreamRun.frames(
+            #"[{"messageStart":{"role":"assistant"}},{"contentBlockDelta":{"contentBlockIndex":0,"delta":{"text":"Hi"}}}]"#
+        )
+        let output = run(call, frames)
+        let text = String(decoding: output.bytes, as: UTF8.self)
+        #expect(text.contains(#""finish_reason":"length""#))
+        #expect(text.hasSuffix("data: [DONE]\n\n"))
+        #expect(output.finishReason == "length")
+        #expect(output.state == .finished)
+    }
+}
+
+@Suite struct AttachmentTests {
+    private func summary(_ content: String) throws -> RequestSummary {
+        let body = Array(#"{"model":"m","messages":[{"role":"user","content":\#(content)}]}"#.utf8)
+        var tape = JSONTape()
+        return try RequestSummaryReader.read(
+            body.span, tape: &tape, endpoint: .chatCompletions)
+    }
+
+    @Test func `images and files are told from text`() throws {
+        let data = String(repeating: "iVBORw0KGgo/", count: 20_000)
+        let image = try summary(
+            #"[{"type":"image_url","image_url":{"url":"data:image/png;base64,\#(data)"}}]"#)
+        #expect(image.attachmentTokens == Limits.attachmentTokens)
+        #expect(image.attachmentBytes == data.utf8.count + 24)
+        let remote = try summary(
+            #"[{"type":"image_url","image_url":{"url":"https://example.com/a.png"}},{"type":"text","text":"image_url"}]"#
+        )
+        #expect(remote.attachmentTokens == Limits.attachmentTokens)
+        #expect(remote.attachmentBytes == 0)
+        let sound = try summary(#"[{"type":"input_audio","input_audio":{"data":"\#(data)"}}]"#)
+        #expect(sound.attachmentTokens == (data.utf8.count + 2) / Limits.attachmentBytesPerToken)
+    }
+
+    @Test(arguments: ["some words of prose, and more of them ", "日本語の文章", "a, b\\n"])
+    func `long text is text`(_ text: String) throws {
+        let summary = try summary("\"\(String(repeating: text, count: 500))\"")
+        #expect(summary.attachmentBytes == 0)
+        #expect(summary.attachmentTokens == 0)
+    }
+}

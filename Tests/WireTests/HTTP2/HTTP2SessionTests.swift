@@ -70,6 +70,9 @@ private final class Pair {
         }
     }
 
+    /// Notes what bytes that were given to the client held.
+    func note(_ bytes: [UInt8]) { noteClient(bytes) }
+
     private func noteClient(_ bytes: [UInt8]) {
         while let event = client.nextEvent() {
             switch event {
@@ -85,6 +88,40 @@ private final class Pair {
 }
 
 @Suite struct HTTP2SessionTests {
+    @Test(arguments: [false, true])
+    func `trailers follow the body and end the stream`(_ hasBody: Bool) throws {
+        let pair = Pair()
+        let stream = try #require(pair.ask())
+        pair.settle()
+        let asked = try #require(pair.requests.first)
+        pair.server.respond(
+            asked, status: 200, fields: HeaderFields(), length: nil, isLast: false)
+        pair.settle()
+        var trailers = HeaderFields()
+        trailers.append("x-end", "because")
+        pair.server.setTrailers(trailers, of: asked)
+        pair.server.append((hasBody ? [1, 2, 3] : []).span, to: asked, isLast: true)
+        var output: [UInt8] = []
+        pair.server.takeOutput(into: &output, limit: 1 << 16, now: pair.now)
+        // RFC 9113 section 8.1: DATA without END_STREAM, then HEADERS with it.
+        var frames: [(type: UInt8, endsStream: Bool)] = []
+        var at = 0
+        while at + 9 <= output.count {
+            let length = Int(output[at]) << 16 | Int(output[at + 1]) << 8 | Int(output[at + 2])
+            frames.append((output[at + 3], output[at + 4] & 1 == 1))
+            at += 9 + length
+        }
+        #expect(frames.last?.type == 1)
+        #expect(frames.last?.endsStream == true)
+        #expect(frames.dropLast().allSatisfy { !$0.endsStream })
+        pair.client.receive(output.span, now: pair.now)
+        pair.note(output)
+        pair.settle()
+        #expect(pair.answerBodies[stream] ?? [] == (hasBody ? [1, 2, 3] : []))
+        #expect(pair.endedAnswers == [stream])
+        #expect(pair.closedAnswers == [stream: .none])
+    }
+
     @Test(arguments: [Int.max, 1, 7])
     func `a request and its answer pass, however they are cut`(_ step: Int) throws {
         let pair = Pair(step: step)

@@ -63,7 +63,48 @@ public enum RequestSummaryReader {
                 "The request must name a model: send a non-empty 'model'.")
         }
         if !endpoint.canStream { summary.isStreamed = false }
+        readAttachments(tape, body, into: &summary)
         return summary
+    }
+
+    /// Long strings without a space are Base64, with or without `data:` in front: their tokens have
+    /// little to do with their length. Images by URL are long strings elsewhere.
+    private static func readAttachments(
+        _ tape: JSONTape, _ body: Span<UInt8>, into summary: inout RequestSummary
+    ) {
+        var names = 0
+        var images = 0
+        tape.forEachString(ofAtLeast: imageName) { range in
+            let text = body.extracting(range.lowerBound + 1..<range.upperBound - 1)
+            if range.count == imageName, text.equals("image_url") { names += 1 }
+            guard range.count >= Limits.attachmentTextBytes else { return }
+            let isImage = text.starts(with: "data:image/")
+            guard isImage || text.starts(with: "data:") || isBase64(text) else { return }
+            images += isImage ? 1 : 0
+            summary.attachmentBytes += range.count
+            guard !isImage else { return }
+            summary.attachmentTokens += max(
+                Limits.attachmentTokens, range.count / Limits.attachmentBytesPerToken)
+        }
+        // A part names it twice: as its type and as its member.
+        summary.attachmentTokens += max(images, names / 2) * Limits.attachmentTokens
+    }
+
+    /// The length of `"image_url"`.
+    private static let imageName = 11
+
+    /// Judged by its beginning; JSON may write `/` as `\/`.
+    private static func isBase64(_ text: Span<UInt8>) -> Bool {
+        for index in text.indices.prefix(256) {
+            switch text[index] {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "/"),
+                UInt8(ascii: "-"), UInt8(ascii: "_"), UInt8(ascii: "\\"):
+                continue
+            default: return false
+            }
+        }
+        return true
     }
 
     private static func field(

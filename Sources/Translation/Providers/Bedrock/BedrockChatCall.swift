@@ -60,6 +60,10 @@ final class BedrockChatCall: BackendCall {
 
     func end(into output: inout StreamOutput) { stream?.end(into: &output) }
 
+    func cut(_ usage: TokenUsage, into output: inout StreamOutput) {
+        stream?.cut(usage, into: &output)
+    }
+
     func classify(_ answer: UpstreamAnswer) -> APIError { BedrockErrors.classify(answer) }
 }
 

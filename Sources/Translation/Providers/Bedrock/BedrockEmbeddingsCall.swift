@@ -66,6 +66,7 @@ final class BedrockEmbeddingsCall: BackendCall {
     func begin(_ head: ResponseHead, into output: inout StreamOutput) {}
     func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput) {}
     func end(into output: inout StreamOutput) {}
+    func cut(_ usage: TokenUsage, into output: inout StreamOutput) {}
 
     func classify(_ answer: UpstreamAnswer) -> APIError { BedrockErrors.classify(answer) }
 
@@ -184,6 +185,6 @@ final class BedrockEmbeddingsCall: BackendCall {
         let counted = head.fields.value(of: "x-amzn-bedrock-input-token-count").flatMap {
             Int(String(decoding: $0, as: UTF8.self))
         }
-        return ConverseUsage.clamped(root["inputTextTokenCount"]?.int ?? counted)
+        return TokenUsage.count(root["inputTextTokenCount"]?.int ?? counted)
     }
 }

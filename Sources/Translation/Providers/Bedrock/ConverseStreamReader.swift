@@ -40,6 +40,15 @@ struct ConverseStreamReader {
         writer.terminate(into: &output)
     }
 
+    /// The answer ends here by a limit, as if it had reached its length.
+    mutating func cut(_ usage: TokenUsage, into output: inout StreamOutput) {
+        guard case .open = output.state else { return }
+        if state == .answering { writer.write(.finish(.lengthLimit), into: &output) }
+        state = .stopped
+        output.usage = usage
+        writer.terminate(into: &output)
+    }
+
     private mutating func read(_ message: EventStreamMessage, into output: inout StreamOutput) {
         let type = message.string(":message-type") ?? []
         if type.span.equals("exception") || type.span.equals("error") {

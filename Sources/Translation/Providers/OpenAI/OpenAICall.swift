@@ -15,7 +15,8 @@ final class OpenAICall: BackendCall {
         self.target = target
         stream = OpenAIStream(
             wantsUsage: request.summary.wantsUsage,
-            modelName: target.rewritesModel ? request.summary.model : nil)
+            modelName: target.rewritesModel ? request.summary.model : nil,
+            mayBeCut: request.mayBeCut)
         var fields = HeaderFields()
         fields.append("content-type", "application/json")
         fields.append(
@@ -69,6 +70,10 @@ final class OpenAICall: BackendCall {
         output.state = .failed(OpenAIErrors.incomplete)
     }
 
+    func cut(_ usage: TokenUsage, into output: inout StreamOutput) {
+        stream.cut(request, usage, into: &output)
+    }
+
     func classify(_ answer: UpstreamAnswer) -> APIError {
         OpenAIErrors.classify(answer, model: request.summary.model)
     }
@@ -92,17 +97,17 @@ enum OpenAIUsage {
             return nil
         }
         var tokens = TokenUsage()
-        tokens.input = max(0, input)
-        tokens.output = max(0, usage["completion_tokens"]?.int ?? 0)
+        tokens.input = TokenUsage.count(input)
+        tokens.output = TokenUsage.count(usage["completion_tokens"]?.int)
         if let details = usage.present("prompt_tokens_details") {
-            tokens.cacheRead = max(0, details["cached_tokens"]?.int ?? 0)
+            tokens.cacheRead = TokenUsage.count(details["cached_tokens"]?.int)
             // vLLM's created_cache_tokens are no charge of their own: only OpenAI's name counts.
-            tokens.cacheWrite = max(0, details["cache_write_tokens"]?.int ?? 0)
-            tokens.audioInput = max(0, details["audio_tokens"]?.int ?? 0)
+            tokens.cacheWrite = TokenUsage.count(details["cache_write_tokens"]?.int)
+            tokens.audioInput = TokenUsage.count(details["audio_tokens"]?.int)
         }
         if let details = usage.present("completion_tokens_details") {
-            tokens.reasoning = max(0, details["reasoning_tokens"]?.int ?? 0)
-            tokens.audioOutput = max(0, details["audio_tokens"]?.int ?? 0)
+            tokens.reasoning = TokenUsage.count(details["reasoning_tokens"]?.int)
+            tokens.audioOutput = TokenUsage.count(details["audio_tokens"]?.int)
         }
         return tokens
     }

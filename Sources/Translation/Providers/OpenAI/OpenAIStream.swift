@@ -10,10 +10,24 @@ struct OpenAIStream {
     private var hasFinishReason = false
     private let wantsUsage: Bool
     private let modelName: String?
+    /// What a chunk of our own must repeat; nil where none will be needed.
+    private var ending: OpenAIStreamEnding?
 
-    init(wantsUsage: Bool, modelName: String?) {
+    init(wantsUsage: Bool, modelName: String?, mayBeCut: Bool = false) {
         self.wantsUsage = wantsUsage
         self.modelName = modelName
+        ending = mayBeCut ? OpenAIStreamEnding() : nil
+    }
+
+    /// The answer ends here by a limit: chunks in the backend's name say so.
+    mutating func cut(
+        _ request: ClientRequest, _ usage: TokenUsage, into output: inout StreamOutput
+    ) {
+        guard case .open = output.state, let ending else { return }
+        ending.append(request, usage, modelName: modelName, to: &output.bytes)
+        output.finishReason = "length"
+        output.usage = usage
+        output.state = .finished
     }
 
     mutating func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput) {
@@ -53,6 +67,7 @@ struct OpenAIStream {
             return
         }
         output.hasBegun = true
+        ending?.chunkPassed(tape, data.span)
         readChoices(&output)
         let editor = edits(&output)
         guard let editor else { return }
@@ -79,6 +94,7 @@ struct OpenAIStream {
                 tape.kind(reason) == .string, tape.range(reason).count > 2
             {
                 hasFinishReason = true
+                ending?.choiceEnded(tape.member("index", of: choice, in: bytes), tape, bytes)
                 output.finishReason = String(
                     decoding: tape.stringBytes(reason, in: bytes), as: UTF8.self)
             }
