@@ -35,7 +35,7 @@ struct World: ~Copyable {
           - {name: red, keys: [{value: sk-red-secret}], models: ["*"], limits:
               [{tokens: 900M, per: day}, {requests: 900M, per: month}, {usd: 100000, per: month}]}
           - {name: blue, keys: [{value: sk-blue-secret}], models: ["*"], limits:
-              [{tokens: \(tokens), per: minute}, {requests: 20, per: minute, by: user}]}
+              [{tokens: \(tokens), per: minute, on_exceed: cut}, {requests: 20, per: minute, by: user}]}
         prices:
           "one": {input: 1.00, output: 2.00}
           "two": {input: 0.5, output: 1.5}
@@ -116,6 +116,10 @@ struct World: ~Copyable {
         }
         for client in clients { client.step(&random) }
         rows += ledger.take().rows
+        if metrics.reservationImbalance != 0 {
+            problems.append(
+                "reserved is not what open requests hold: \(metrics.reservationImbalance)")
+        }
         let inFlight = metrics.requestsInFlight.value
         if inFlight < 0 || inFlight > worker.flights.count {
             problems.append("\(inFlight) in flight, \(worker.flights.count) flights")
