@@ -68,14 +68,16 @@ struct World: ~Copyable {
         script = ReplyScript(
             troubleRate: [0, 0.2, 0.6].randomElement(using: &random) ?? 0)
         plan = try Self.plan(
-            Self.configuration(tokens: 3000, isNarrow: false), metrics, nil, &random)
+            Self.configuration(
+                tokens: [200, 3000].randomElement(using: &random) ?? 200, isNarrow: false),
+            metrics, nil, &random)
         worker = Worker(
             kernel: SimulatedKernel(world: world),
             listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
             shard: 0, workerCount: 1, ledger: ledger)
         world.faults = Self.faults(&random)
         if Int.random(in: 0..<4, using: &random) == 0 {
-            world.faults.killAtOperation = Int.random(in: 1...400, using: &random)
+            world.faults.killAtOperation = Int.random(in: 1...150, using: &random)
         }
         for index in 0..<Int.random(in: 1...6, using: &random) { addClient(index) }
     }
@@ -156,7 +158,7 @@ struct World: ~Copyable {
         guard Int.random(in: 0..<150, using: &random) == 0 else { return }
         plan = try Self.plan(
             Self.configuration(
-                tokens: [3000, 5000].randomElement(using: &random) ?? 3000,
+                tokens: [300, 5000].randomElement(using: &random) ?? 3000,
                 isNarrow: Bool.random(using: &random)), metrics, plan, &random)
         world.mail.append(.plan(plan, listenerTLS: [nil]))
     }

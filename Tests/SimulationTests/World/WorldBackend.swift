@@ -150,7 +150,9 @@ struct ReplyScript {
 
     private func chunks(_ mark: String, _ usage: ScriptedReply.Usage?) -> [UInt8] {
         var text = ""
-        for word in ["\(mark) ", "grüßt ", "🐕🐈 ", "und ", "geht"] {
+        // Some say far more than was set aside for them.
+        let tale = Array(repeating: "und geht und geht ", count: (usage?.output ?? 0) % 150)
+        for word in ["\(mark) ", "grüßt ", "🐕🐈 "] + tale {
             text += chunk(#"{"index":0,"delta":{"content":"\#(word)"},"finish_reason":null}"#)
         }
         text += chunk(#"{"index":0,"delta":{},"finish_reason":"stop"}"#)

@@ -9,10 +9,30 @@ import Testing
         let first = environment["SEED"].flatMap { UInt64($0) }
         let count = environment["SEEDS"].flatMap { UInt64($0) } ?? 64
         let seeds = first.map { $0...$0 } ?? 1...count
+        var seen: [String: Int] = [:]
         for seed in seeds {
             var world = try World(seed: seed)
             let problems = try world.run()
             #expect(problems.isEmpty, "SEED=\(seed) make sim: \(problems.joined(separator: "; "))")
+            for row in world.rows {
+                seen["\(row.status) \(row.errorCode ?? "fine")", default: 0] += 1
+            }
+            for client in world.clients {
+                for answer in client.answers()?.values ?? [:].values where answer.isComplete {
+                    seen["told \(answer.status)", default: 0] += 1
+                }
+            }
+            if world.world.isKilled { seen["killed", default: 0] += 1 }
+            if world.hadSickJournal { seen["sick journal", default: 0] += 1 }
+        }
+        guard seeds.count >= 64 else { return }
+        // Worlds in which nothing happens would prove nothing.
+        for kind in [
+            "200 fine", "200 limit_cut", "499 client_closed", "502 upstream_error",
+            "502 upstream_malformed", "502 upstream_incomplete", "504 upstream_timeout",
+            "400 invalid_request_error", "told 401", "told 429", "killed", "sick journal",
+        ] {
+            #expect(seen[kind] ?? 0 > 0, "there was no \(kind): \(seen)")
         }
     }
 
