@@ -26,6 +26,9 @@ public struct TokenUsage: Sendable, Equatable {
     /// No tokens.
     public init() {}
 
+    /// A count that a backend claims: not negative, and so small that sums cannot overflow.
+    static func claimed(_ count: Int?) -> Int { min(max(count ?? 0, 0), Int(Int32.max)) }
+
     /// A plain prompt and answer.
     public init(input: Int, output: Int) {
         self.input = input

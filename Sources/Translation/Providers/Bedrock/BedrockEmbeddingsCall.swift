@@ -184,6 +184,6 @@ final class BedrockEmbeddingsCall: BackendCall {
         let counted = head.fields.value(of: "x-amzn-bedrock-input-token-count").flatMap {
             Int(String(decoding: $0, as: UTF8.self))
         }
-        return ConverseUsage.clamped(root["inputTextTokenCount"]?.int ?? counted)
+        return TokenUsage.claimed(root["inputTextTokenCount"]?.int ?? counted)
     }
 }

@@ -97,14 +97,14 @@ enum ConverseUsage {
         let read = usage.present("cacheReadInputTokens")?.int
         let written = usage.present("cacheWriteInputTokens")?.int
         var tokens = TokenUsage()
-        tokens.cacheRead = clamped(read)
-        tokens.cacheWrite = clamped(written)
-        tokens.input = clamped(input) + tokens.cacheRead + tokens.cacheWrite
-        tokens.output = clamped(output)
+        tokens.cacheRead = TokenUsage.claimed(read)
+        tokens.cacheWrite = TokenUsage.claimed(written)
+        tokens.input = TokenUsage.claimed(input) + tokens.cacheRead + tokens.cacheWrite
+        tokens.output = TokenUsage.claimed(output)
         tokens.hasCacheCounts = read != nil || written != nil
         for detail in usage["cacheDetails"]?.elements ?? usage.elements
         where detail["ttl"]?.equals("1h") == true {
-            tokens.cacheWriteOneHour += clamped(detail["inputTokens"]?.int)
+            tokens.cacheWriteOneHour += TokenUsage.claimed(detail["inputTokens"]?.int)
         }
         return tokens
     }
@@ -116,7 +116,4 @@ enum ConverseUsage {
         else { return nil }
         return tier
     }
-
-    /// A count from the wire: not negative, and so small that sums cannot overflow.
-    static func clamped(_ count: Int?) -> Int { min(max(count ?? 0, 0), Int(Int32.max)) }
 }

@@ -92,17 +92,17 @@ enum OpenAIUsage {
             return nil
         }
         var tokens = TokenUsage()
-        tokens.input = max(0, input)
-        tokens.output = max(0, usage["completion_tokens"]?.int ?? 0)
+        tokens.input = TokenUsage.claimed(input)
+        tokens.output = TokenUsage.claimed(usage["completion_tokens"]?.int)
         if let details = usage.present("prompt_tokens_details") {
-            tokens.cacheRead = max(0, details["cached_tokens"]?.int ?? 0)
+            tokens.cacheRead = TokenUsage.claimed(details["cached_tokens"]?.int)
             // vLLM's created_cache_tokens are no charge of their own: only OpenAI's name counts.
-            tokens.cacheWrite = max(0, details["cache_write_tokens"]?.int ?? 0)
-            tokens.audioInput = max(0, details["audio_tokens"]?.int ?? 0)
+            tokens.cacheWrite = TokenUsage.claimed(details["cache_write_tokens"]?.int)
+            tokens.audioInput = TokenUsage.claimed(details["audio_tokens"]?.int)
         }
         if let details = usage.present("completion_tokens_details") {
-            tokens.reasoning = max(0, details["reasoning_tokens"]?.int ?? 0)
-            tokens.audioOutput = max(0, details["audio_tokens"]?.int ?? 0)
+            tokens.reasoning = TokenUsage.claimed(details["reasoning_tokens"]?.int)
+            tokens.audioOutput = TokenUsage.claimed(details["audio_tokens"]?.int)
         }
         return tokens
     }
