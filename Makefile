@@ -1,9 +1,9 @@
 # Sluice: `make run` for the first five minutes, `make test` for everything that is tested.
 SHELL := /bin/bash
-RELEASE := swift build -c release --static-swift-stdlib
+RELEASE := swift build -c release --static-swift-stdlib --product sluice
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e sim floods conformance-h2 check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e sim fuzz sanitize floods conformance-h2 check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -30,6 +30,13 @@ e2e: build
 sim: setup ## Play simulated worlds: SEEDS=100000 make sim, or one again: SEED=7 make sim
 	SEEDS=$${SEEDS:-10000} swift test -c release -Xswiftc -enable-testing --scratch-path .build-sim --filter WorldTests
 
+fuzz: setup ## Fuzz each reader of foreign bytes: FUZZ_SECONDS=600 make fuzz, TARGETS="sse yaml" for some
+	@scripts/fuzz.sh $(TARGETS)
+
+sanitize: setup ## Run the tests under AddressSanitizer and ThreadSanitizer
+	@scripts/python.sh
+	@scripts/sanitize.sh
+
 floods: build ## Flood the binary with HTTP/2 while clients chat, and print figures
 	@scripts/python.sh
 	.venv/bin/python Tests/EndToEnd/floods.py
@@ -38,10 +45,10 @@ conformance-h2: build ## Run a conformance suite over HTTP/2 (needs nghttp2-prox
 	python3 Tests/EndToEnd/conformance_h2.py $(SUITE)
 
 check: ## Lint the sources
-	swift format lint --strict --recursive --parallel Sources Tests Package.swift
+	swift format lint --strict --recursive --parallel Sources Tests Fuzz Package.swift
 
 format: ## Format the sources
-	swift format --in-place --recursive --parallel Sources Tests Package.swift
+	swift format --in-place --recursive --parallel Sources Tests Fuzz Package.swift
 
 image-test: build ## Run the stripped binary in a bare Debian 12 root
 	scripts/bare-root-test.sh

@@ -103,5 +103,22 @@ let package = Package(
             ],
             swiftSettings: testSettings),
         .testTarget(name: "TidyTests", swiftSettings: testSettings),
+
+        // What must hold whatever the bytes are: replayed by FuzzTests, driven by `make fuzz`.
+        .target(
+            name: "FuzzTargets", dependencies: ["Gateway", "Translation", "Wire", "Primitives"],
+            path: "Fuzz/Targets", swiftSettings: testSettings),
+        .testTarget(
+            name: "FuzzTests", dependencies: ["FuzzTargets"], swiftSettings: testSettings),
     ]
 )
+
+// The driver links libFuzzer, so only scripts/fuzz.sh asks for it.
+if Context.environment["SLUICE_FUZZ"] != nil {
+    package.targets += [
+        .systemLibrary(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+        .executableTarget(
+            name: "FuzzDriver", dependencies: ["FuzzTargets", "CFuzzer"], path: "Fuzz/Driver",
+            swiftSettings: testSettings),
+    ]
+}

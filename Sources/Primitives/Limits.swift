@@ -16,7 +16,10 @@ public enum Limits {
     public static let listenBacklog = 4096
     /// Connections taken in one turn of a loop: then those that are served have theirs.
     public static let acceptsPerTurn = 64
-    /// When no descriptor is left, accepting rests this long.
+    /// Of the descriptors that the system allows, clients get no more than this many percent: each
+    /// request also needs one for its backend, and files need some.
+    public static let clientDescriptorPercent = 60
+    /// When no descriptor is left, or no connection more is wanted, accepting rests this long.
     public static let acceptPauseMilliseconds = 100
     /// Requests that a client may have sent ahead while one is served; then we stop reading.
     public static let pipelinedBytes = 64 << 10
@@ -39,6 +42,13 @@ public enum Limits {
     public static let bodyReservationBytes = 1 << 20
     /// The longest `x-request-id` that we take over from a client.
     public static let requestIDBytes = 128
+
+    // MARK: Chats
+
+    /// Tools of one chat: OpenAI takes 128. Some rules compare each with each.
+    public static let chatTools = 1_024
+    /// Tool calls of one assistant message, likewise.
+    public static let chatToolCalls = 1_024
 
     // MARK: HTTP/2
 
@@ -119,6 +129,8 @@ public enum Limits {
     public static let eventBytes = 16 << 20
     /// A backend's id or model name that a chunk of our own repeats: longer ones are no names.
     public static let streamNameBytes = 1 << 10
+    /// Header fields of one event-stream frame: Bedrock sends three, and each is compared with all.
+    public static let eventStreamHeaders = 64
     /// HTTP requests of one call that run side by side (embeddings, one input each).
     public static let legsInFlight = 4
     /// A request whose credential was refused waits this long for a new one.
@@ -233,6 +245,9 @@ public enum Limits {
     public static let readBytes = 64 << 10
     /// Buffers that a worker keeps for the answers of its next turns.
     public static let spareBuffers = 64
+    /// One read of an HTTP/2 client: 64 KiB can hold 600 small requests, which then are all served
+    /// before any other client is.
+    public static let multiplexedReadBytes = 16 << 10
     /// Larger ones are given back.
     public static let spareBufferBytes = 64 << 10
     /// After SIGTERM, what is under way has this long to finish.

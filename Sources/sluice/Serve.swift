@@ -1,6 +1,7 @@
 import ArgumentParser
 import Gateway
 import Logging
+import Primitives
 import Runtime
 
 /// `sluice serve`: runs the gateway.
@@ -26,7 +27,9 @@ struct Serve: ParsableCommand {
             },
             environment: FileSystem.environment(),
             log: { level, message in
-                logger.log(level: Logger.Level(rawValue: level) ?? .info, "\(message)")
+                // Some of it is what peers have said: one event is one line.
+                let line = PrintableText.line(message)
+                logger.log(level: Logger.Level(rawValue: level) ?? .info, "\(line)")
             },
             version: Version.text)
         do throws(PlanFailure) {

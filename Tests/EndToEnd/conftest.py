@@ -94,6 +94,10 @@ class Gateway:
                 total += float(line.rsplit(" ", 1)[1])
         return total
 
+    def metric_plain(self, name):
+        """The value of a metric without labels."""
+        return next(float(line.split()[1]) for line in self.admin("/metrics").splitlines() if line.startswith(name + " "))
+
     def stop(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

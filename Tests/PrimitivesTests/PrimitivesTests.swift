@@ -91,9 +91,19 @@ import Testing
         #expect(Decimal.scaled(Array(text.utf8).span, digits: digits) == value)
     }
 
-    @Test(arguments: ["", ".", "1.2.3", "-1", "x", "99999999999999999999", "1e99"])
+    @Test(arguments: [
+        "", ".", "1.2.3", "-1", "x", "99999999999999999999", "1e99", "1e-9223372036854775808",
+    ])
     func `what is no decimal is refused`(_ text: String) {
         #expect(Decimal.scaled(Array(text.utf8).span, digits: 6) == nil)
+    }
+
+    @Test func `a foreign text stays in one line and steers no terminal`() {
+        let text = "a\nb\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}é€"
+        #expect(
+            PrintableText.line(text)
+                == #"a\u{a}b\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}é€"#)
+        #expect(PrintableText.line("plain é") == "plain é")
     }
 
     @Test func `times are written and read`() {

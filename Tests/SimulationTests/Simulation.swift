@@ -59,10 +59,12 @@ struct Simulation: ~Copyable {
     init(
         seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
         backendHTTP: BackendHTTP = .http1,
-        configuration text: String = Self.configuration, tls: TLSContext? = nil, more: String = ""
+        configuration text: String = Self.configuration, tls: TLSContext? = nil, more: String = "",
+        descriptors: Int = 1_000_000
     ) throws {
         self.backendHTTP = backendHTTP
         world = SimulatedWorld(seed: seed)
+        world.descriptorLimit = descriptors
         backend = SimulatedBackend(options: options)
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil

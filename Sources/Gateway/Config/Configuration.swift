@@ -377,6 +377,10 @@ public struct GatewayLimits: Sendable, Equatable {
     public var headerBytes = 64 << 10
     /// Requests in flight, over all workers.
     public var concurrentRequests = 10_000
+    /// Request bodies that are held at once, over all workers.
+    public var bufferedBytes = 1 << 30
+    /// Connections of clients, over all workers: two for each request that may be in flight.
+    public var connections = 20_000
 
     /// The defaults.
     public init() {}

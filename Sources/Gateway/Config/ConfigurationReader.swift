@@ -151,7 +151,9 @@ public struct ConfigurationReader {
     }
 
     private func readLimits(_ scope: ConfigurationScope, into limits: inout GatewayLimits) {
-        let keys = ["request_body", "header_bytes", "concurrent_requests"]
+        let keys = [
+            "request_body", "header_bytes", "concurrent_requests", "buffered_bytes", "connections",
+        ]
         guard let scope = scope.scope("limits", allowing: keys) else { return }
         if let bytes = scope.quantity("request_body", "64MiB", Quantities.bytes) {
             limits.requestBodyBytes = bytes
@@ -161,6 +163,12 @@ public struct ConfigurationReader {
         }
         if let count = scope.quantity("concurrent_requests", "10k", Quantities.count) {
             limits.concurrentRequests = count
+        }
+        if let bytes = scope.quantity("buffered_bytes", "1GiB", Quantities.bytes) {
+            limits.bufferedBytes = bytes
+        }
+        if let count = scope.quantity("connections", "20k", Quantities.count) {
+            limits.connections = count
         }
     }
 

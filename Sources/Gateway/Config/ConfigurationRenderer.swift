@@ -218,6 +218,8 @@ public enum ConfigurationRenderer {
         number("request_body", configuration.limits.requestBodyBytes, &writer)
         number("header_bytes", configuration.limits.headerBytes, &writer)
         number("concurrent_requests", configuration.limits.concurrentRequests, &writer)
+        number("buffered_bytes", configuration.limits.bufferedBytes, &writer)
+        number("connections", configuration.limits.connections, &writer)
         writer.endObject()
         writer.key("ledger")
         writer.beginObject()

@@ -2,7 +2,8 @@ import Primitives
 import Translation
 import Wire
 
-/// One request as one line of JSON. Text from clients is escaped as JSON strings and never more.
+/// One request as one line of JSON. Text from clients is escaped as JSON strings, and what steers
+/// terminals is, too.
 enum AccessLogLine {
     static func append(_ row: LedgerRow, isJSON: Bool, to line: inout [UInt8]) {
         isJSON ? appendJSON(row, to: &line) : appendText(row, to: &line)
@@ -11,7 +12,7 @@ enum AccessLogLine {
     /// For people: the few members that matter, in fixed order.
     private static func appendText(_ row: LedgerRow, to line: inout [UInt8]) {
         var model = JSONWriter()
-        model.string(text: row.model)
+        model.string(printable: row.model)
         let cost = row.costNanodollars.map { MoneyText.dollars(nanodollars: $0) } ?? [UInt8]("-")
         let start = WallTime(milliseconds: row.startedAtMilliseconds)
         line.append(utf8: "\(RFC3339.text(start)) \(row.requestID) \(row.status) ")
@@ -67,7 +68,7 @@ enum AccessLogLine {
 
     private static func write(_ name: StaticString, _ text: String, to writer: inout JSONWriter) {
         writer.key(name)
-        writer.string(text: text)
+        writer.string(printable: text)
     }
 
     private static func write(_ name: StaticString, _ number: Int, to writer: inout JSONWriter) {

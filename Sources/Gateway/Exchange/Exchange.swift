@@ -24,6 +24,7 @@ public struct Exchange: ~Copyable {
 
     private let plan: Plan
     private let origin: RequestOrigin
+    private var share: BufferedShare
     private var state: State
 
     /// An exchange for a request whose head has just arrived; orders may hold an early answer.
@@ -34,6 +35,7 @@ public struct Exchange: ~Copyable {
         orders: inout ExchangeOrders
     ) {
         self.plan = plan
+        share = BufferedShare(of: plan)
         origin = RequestOrigin(head: head, context: &context)
         state = .finished
         switch RequestGate(plan: plan, subject: subject).decide(head) {
@@ -77,6 +79,9 @@ public struct Exchange: ~Copyable {
             guard body.count + bytes.count <= plan.limits.requestBodyBytes else {
                 let error = RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
                 return refuse(error, context: context, orders: &orders)
+            }
+            guard share.take(bytes.count) else {
+                return refuse(Self.noRoom, context: context, orders: &orders)
             }
             body.append(span: bytes)
             state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
@@ -259,6 +264,16 @@ public struct Exchange: ~Copyable {
             status: failure.status, type: "invalid_request_error", code: code,
             message: failure.reason)
     }
+
+    private static let noRoom: APIError = {
+        var error = APIError(
+            status: 503, type: "server_error", code: "overloaded",
+            message: "The gateway holds as many request bodies as it may "
+                + "(limits.buffered_bytes); try again.",
+            origin: .gateway)
+        error.retryAfterSeconds = 1
+        return error
+    }()
 
     /// A refused request's body is read and thrown away when that is cheaper than a new connection.
     private static func isWorthDiscarding(_ head: borrowing RequestHead) -> Bool {

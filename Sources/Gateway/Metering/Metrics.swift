@@ -100,6 +100,8 @@ public final class Metrics: Sendable {
     public let requestsInFlight = Gauge()
     /// Connections from clients.
     public let clientConnections = Gauge()
+    /// Bytes of request bodies that are held, of all workers.
+    public let bufferedBytes = Gauge()
     /// Connections to backends.
     public let upstreamConnections = Gauge()
     /// Rows in the ledger since start.
@@ -248,7 +250,7 @@ struct MetricsShard: Sendable {
             tenant: "", route: labels.route, backend: "", provider: labels.provider,
             operation: labels.operation, upstreamModel: labels.upstreamModel)
         let seconds = Double(outcome.durationNanoseconds) / 1e9
-        let key = DurationKey(labels: shared, errorType: outcome.errorType ?? "")
+        let key = DurationKey(labels: shared, errorType: ErrorTypeLabel.text(outcome.errorType))
         durations[key, default: Histogram(bounds: Histogram.durationBounds)].observe(seconds)
         if let usage = outcome.usage { record(usage, outcome) }
         guard let first = outcome.timeToFirstTokenNanoseconds else { return }
@@ -267,7 +269,8 @@ struct MetricsShard: Sendable {
         entry.cacheRead += usage.cacheRead
         entry.cacheWrite += usage.cacheWrite
         entry.reasoning += usage.reasoning
-        entry.costNanodollars += outcome.costNanodollars ?? 0
+        // Backends say how many tokens there were: no sum of their claims may trap.
+        entry.costNanodollars &+= outcome.costNanodollars ?? 0
         entry.inputSizes.observe(Double(usage.input))
         entry.outputSizes.observe(Double(usage.output))
         tokens[outcome.labels] = entry
@@ -290,7 +293,7 @@ struct MetricsShard: Sendable {
             sum.cacheRead += right.cacheRead
             sum.cacheWrite += right.cacheWrite
             sum.reasoning += right.reasoning
-            sum.costNanodollars += right.costNanodollars
+            sum.costNanodollars &+= right.costNanodollars
             sum.inputSizes = left.inputSizes.merged(with: right.inputSizes)
             sum.outputSizes = left.outputSizes.merged(with: right.outputSizes)
             return sum

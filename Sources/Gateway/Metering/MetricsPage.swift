@@ -126,6 +126,8 @@ struct MetricsPage {
     private mutating func writeGauges(_ metrics: Metrics) {
         header("sluice_requests_in_flight", "gauge", "Admitted requests under way.")
         sample("sluice_requests_in_flight", [], metrics.requestsInFlight.value.description)
+        header("sluice_buffered_bytes", "gauge", "Request bodies that are held.")
+        sample("sluice_buffered_bytes", [], metrics.bufferedBytes.value.description)
         header("sluice_connections", "gauge", "Open connections.")
         sample(
             "sluice_connections", [("side", "client")],

@@ -23,7 +23,7 @@ public enum Decimal {
                 hasPoint = true
             } else if byte | 0x20 == UInt8(ascii: "e"), hasDigit {
                 guard let exponent = Int(text.extracting(at + 1..<text.count).text),
-                    abs(exponent) < 64
+                    exponent.magnitude < 64
                 else { return nil }
                 scale += exponent
                 break

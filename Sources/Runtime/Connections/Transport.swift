@@ -98,12 +98,15 @@ struct Transport: ~Copyable {
         return true
     }
 
-    /// Reads once: `buffer` has a fixed size; decrypted bytes replace what is in `plaintext`.
+    /// Reads once, at most `limit` bytes: `buffer` has a fixed size; decrypted bytes replace what is
+    /// in `plaintext`.
     mutating func receive(
-        _ kernel: inout some Kernel & ~Copyable, buffer: inout [UInt8], plaintext: inout [UInt8]
+        _ kernel: inout some Kernel & ~Copyable, limit: Int = Limits.readBytes,
+        buffer: inout [UInt8], plaintext: inout [UInt8]
     ) -> Received {
         let result = unsafe buffer.withUnsafeMutableBytes {
-            unsafe kernel.read(descriptor, into: $0)
+            unsafe kernel.read(
+                descriptor, into: UnsafeMutableRawBufferPointer(rebasing: $0.prefix(limit)))
         }
         switch result {
         case .wouldBlock: return .nothing

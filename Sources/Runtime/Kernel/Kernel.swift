@@ -87,6 +87,8 @@ public protocol Kernel: ~Copyable {
     mutating func shutdownWriting(_ descriptor: Int32)
     /// Closes; nothing is reported for the descriptor any more.
     mutating func close(_ descriptor: Int32)
+    /// How many descriptors this process may have open.
+    mutating func descriptorLimit() -> Int
     /// Begins to report readiness (level-triggered).
     mutating func watch(_ descriptor: Int32, token: UInt64, for interest: Interest)
     /// Changes what is reported.

@@ -141,6 +141,15 @@ public import Primitives
     public mutating func close(_ descriptor: Int32) { _ = Glibc.close(descriptor) }
 
     /// See `Kernel`.
+    public mutating func descriptorLimit() -> Int {
+        var limit = rlimit()
+        guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return Int.max
+        }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// See `Kernel`.
     public mutating func watch(_ descriptor: Int32, token: UInt64, for interest: Interest) {
         control(EPOLL_CTL_ADD, descriptor, token, interest)
     }

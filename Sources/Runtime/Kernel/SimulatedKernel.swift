@@ -48,6 +48,9 @@ public struct SimulatedKernel: Kernel, ~Copyable {
     public mutating func close(_ descriptor: Int32) { world.close(descriptor) }
 
     /// See `Kernel`.
+    public mutating func descriptorLimit() -> Int { world.descriptorLimit }
+
+    /// See `Kernel`.
     public mutating func watch(_ descriptor: Int32, token: UInt64, for interest: Interest) {
         world.watch(descriptor, token: token, interest)
     }
@@ -163,6 +166,8 @@ public final class SimulatedWorld {
     public var mail: [Mail] = []
     /// Images that can be fetched, by URL.
     public var images: [[UInt8]: [UInt8]] = [:]
+    /// What the worker is told that it may have open.
+    public var descriptorLimit = 1_000_000
     /// The access log.
     public fileprivate(set) var log: [UInt8] = []
     /// The segment of the journal that is written now; nil when there is none.

@@ -59,6 +59,8 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     let workerCount: Int
     let ledger: LedgerQueue
     let limits: HTTP1Limits
+    /// How many connections clients may have, for the sake of descriptors.
+    private let clientDescriptors: Int
 
     // Memory that every connection borrows while it is served.
     var readBuffer = [UInt8](repeating: 0, count: Limits.readBytes)
@@ -76,6 +78,8 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         var kernel = consume kernel
         let now = kernel.now()
         let seed = kernel.random()
+        let descriptors = min(kernel.descriptorLimit(), Int(Int32.max))
+        clientDescriptors = max(1, descriptors * Limits.clientDescriptorPercent / 100)
         context = ExchangeContext(shard: shard, seed: seed, now: now, wall: kernel.wallTime())
         wheel = TimerWheel(now: now)
         nextBalance = now
@@ -245,18 +249,29 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         guard listeners.indices.contains(index) else { return }
         let listener = listeners[index]
         for _ in 0..<Limits.acceptsPerTurn {
+            // The rest waits in the kernel; backends must not be left without a descriptor.
+            guard hasRoomForClient else { return pauseAccepting() }
             switch kernel.accept(from: listener.descriptor) {
             case .ready(let descriptor), .inProgress(let descriptor):
                 adopt(descriptor, tls: listener.tls)
             case .wouldBlock: return
             case .failed:
                 // Out of descriptors or memory: serve what is there before taking more.
-                setAccepting(false)
-                acceptPausedUntil = context.now.advanced(
-                    byMilliseconds: Limits.acceptPauseMilliseconds)
-                return
+                return pauseAccepting()
             }
         }
+    }
+
+    /// The admin side is let in even when clients take all that they may.
+    private var hasRoomForClient: Bool {
+        guard case .gateway = role else { return true }
+        let most = min(plan.limits.connections, clientDescriptors)
+        return plan.metrics.clientConnections.value < most
+    }
+
+    private mutating func pauseAccepting() {
+        setAccepting(false)
+        acceptPausedUntil = context.now.advanced(byMilliseconds: Limits.acceptPauseMilliseconds)
     }
 
     private mutating func resumeAccepting() {

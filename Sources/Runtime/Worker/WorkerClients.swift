@@ -20,7 +20,9 @@ extension Worker where K: ~Copyable {
         var plaintext: [UInt8] = []
         swap(&buffer, &readBuffer)
         swap(&plaintext, &self.plaintext)
-        switch clients[handle].transport.receive(&kernel, buffer: &buffer, plaintext: &plaintext) {
+        let received = clients[handle].transport.receive(
+            &kernel, limit: readLimit(handle), buffer: &buffer, plaintext: &plaintext)
+        switch received {
         case .plain(let count): clientSent(handle, buffer.span.extracting(0..<count))
         case .decrypted: clientSent(handle, plaintext.span)
         case .nothing: break
@@ -29,6 +31,15 @@ extension Worker where K: ~Copyable {
         }
         swap(&buffer, &readBuffer)
         swap(&plaintext, &self.plaintext)
+    }
+
+    /// Requests of HTTP/1 come one after another; those of HTTP/2 are all served at once, and the
+    /// first bytes may be either's.
+    private func readLimit(_ handle: Handle) -> Int {
+        switch clients[handle].state {
+        case .greeting, .multiplexed: Limits.multiplexedReadBytes
+        case .idle, .serving, .closing, .lingering: Limits.readBytes
+        }
     }
 
     private mutating func clientSent(_ handle: Handle, _ bytes: Span<UInt8>) {

@@ -69,9 +69,11 @@ enum CachePointRules {
     }
 
     private static func remove(_ surplus: inout Int, from blocks: inout [ChatBlock]) {
-        while surplus > 0, let index = blocks.firstIndex(where: { $0.isCachePoint }) {
-            blocks.remove(at: index)
+        guard surplus > 0 else { return }
+        blocks.removeAll { block in
+            guard surplus > 0, block.isCachePoint else { return false }
             surplus -= 1
+            return true
         }
     }
 }

@@ -63,6 +63,7 @@ public struct EventStreamDecoder: Sendable {
         var headers: [(name: [UInt8], value: EventStreamMessage.Value)] = []
         var at = 0
         while at < bytes.count {
+            guard headers.count < Limits.eventStreamHeaders else { throw .headersTooLong }
             let nameEnd = at + 1 + Int(bytes[at])
             guard nameEnd < bytes.count else { throw .malformed }
             let name = bytes.extracting(at + 1..<nameEnd).array

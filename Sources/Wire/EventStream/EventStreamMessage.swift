@@ -58,7 +58,7 @@ public enum EventStreamFailure: String, Error, Sendable {
     case checksumMismatch = "checksum_mismatch"
     /// Two headers have one name.
     case duplicateHeader = "duplicate_header"
-    /// More than 128 KiB of headers.
+    /// More than 128 KiB of headers, or too many.
     case headersTooLong = "headers_too_long"
     /// More than 24 MiB of payload.
     case payloadTooLong = "payload_too_long"

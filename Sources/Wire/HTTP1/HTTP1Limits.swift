@@ -6,6 +6,8 @@ public struct HTTP1Limits: Sendable, Equatable {
     public var headFields = 128
     /// The longest request target; a longer one is 414.
     public var targetBytes = 16 << 10
+    /// The longest request line: method and version need little beside the target.
+    var requestLineBytes: Int { targetBytes + 64 }
     /// The longest trailer section.
     public var trailerBytes = 16 << 10
     /// All chunk extensions of one message together: they carry nothing for us (CVE-2023-39326).

@@ -106,13 +106,11 @@ public struct HTTP1RequestReader: ~Copyable {
     private func checkPartialHead(
         _ bytes: Span<UInt8>, from start: Int
     ) throws(HTTPFailure) {
-        let count = bytes.count - start
-        if count > limits.targetBytes + 64,
-            bytes.firstIndex(of: 0x0d, from: start) == nil
-        {
+        let lineEnd = bytes.firstIndex(of: 0x0d, from: start) ?? bytes.count
+        guard lineEnd - start <= limits.requestLineBytes else {
             throw RequestHeadParser.targetTooLong
         }
-        if count > limits.headBytes { throw Self.headTooLong }
+        guard bytes.count - start <= limits.headBytes else { throw Self.headTooLong }
     }
 
     private static let headTooLong = HTTPFailure(

@@ -100,6 +100,9 @@ public struct HTTP1ResponseReader: ~Copyable {
                 return .needsMore
             case .bareLineEnd: throw Self.failure("a header line does not end with CR LF")
             case .complete(let end):
+                guard end - position <= limits.headBytes else {
+                    throw Self.failure("the header is too long")
+                }
                 let start = position
                 position = end
                 try parse(bytes, start..<end - 2)

@@ -13,6 +13,10 @@ struct RequestHeadParser {
         guard let lineEnd = bytes.firstIndex(of: 0x0d, from: range.lowerBound),
             lineEnd < range.upperBound
         else { throw Self.badLine }
+        // As for a line that has not come whole: how it was cut must not matter.
+        guard lineEnd - range.lowerBound <= limits.requestLineBytes else {
+            throw Self.targetTooLong
+        }
         let target = try parseLine(bytes, range.lowerBound..<lineEnd, into: &head)
         head.fields.removeAll()
         try FieldLines.read(

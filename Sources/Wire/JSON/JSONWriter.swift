@@ -57,6 +57,24 @@ public struct JSONWriter: Sendable {
         text.withUTF8 { unsafe string(span: $0.span) }
     }
 
+    /// A string for a line that people read: what could steer their terminal is escaped, too.
+    public mutating func string(printable text: String) {
+        guard text.unicodeScalars.contains(where: PrintableText.isUnsafe) else {
+            return string(text: text)
+        }
+        beginString()
+        for scalar in text.unicodeScalars {
+            if scalar.value >= 0x7f, PrintableText.isUnsafe(scalar) {
+                bytes.append("\\u")
+                bytes.append(hexadecimal: UInt8(truncatingIfNeeded: scalar.value >> 8))
+                bytes.append(hexadecimal: UInt8(truncatingIfNeeded: scalar.value))
+            } else {
+                appendEscaped(Array(String(scalar).utf8).span)
+            }
+        }
+        endString()
+    }
+
     /// A string with any UTF-8 text.
     public mutating func string(bytes text: [UInt8]) { string(span: text.span) }
 

@@ -54,6 +54,8 @@ import Translation
         ("routes: [{model: m, targets: [{backend: x}]}]", 1, 41, "there is no backend \"x\""),
         ("prices: {ghost: {input: 1}}", 1, 10, "no route can reach"),
         ("limits: {request_body: lots}", 1, 24, "64MiB"),
+        ("limits: {buffered_bytes: lots}", 1, 26, "1GiB"),
+        ("limits: {connections: many}", 1, 23, "20k"),
         ("log: {level: loud}", 1, 14, "must be one of"),
         ("ledger: {fsync: 0s}", 1, 17, "1s, or never"),
         ("ledger: {on_full: refused}", 1, 19, "did you mean \"refuse\""),

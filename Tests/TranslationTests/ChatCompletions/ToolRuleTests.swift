@@ -20,6 +20,23 @@ import Wire
         try BedrockTarget.body("\(messages),\(members)", model: model)["toolConfig"]?.text
     }
 
+    @Test func `more tools and calls than anybody needs are refused`() throws {
+        let tools = (0...1_024).map { Self.function("f\($0)") }.joined(separator: ",")
+        let refusal = try BedrockTarget.refusal("\(Self.user),\"tools\":[\(tools)]")
+        #expect(refusal?.param == "tools")
+        let calls = (0...1_024).map {
+            #"{"id":"c\#($0)","type":"function","function":{"name":"f","arguments":"{}"}}"#
+        }.joined(separator: ",")
+        let message = #"{"role":"assistant","tool_calls":[\#(calls)]}"#
+        let history = #""messages":[{"role":"user","content":"q"},\#(message)]"#
+        #expect(try BedrockTarget.refusal(history)?.param == "messages[1].tool_calls")
+        let entry = #"{"type":"function","function":{"name":"f"}}"#
+        let entries = [String](repeating: entry, count: 1_025).joined(separator: ",")
+        let choice = #"{"type":"allowed_tools","allowed_tools":{"tools":[\#(entries)]}}"#
+        let members = #"\#(Self.user),"tools":[\#(Self.function("f"))],"tool_choice":\#(choice)"#
+        #expect(try BedrockTarget.refusal(members)?.param == "tool_choice")
+    }
+
     @Test(arguments: [
         ("", #"{"type":"object","properties":{}}"#), (#","parameters":{}"#, #"{"type":"object"}"#),
         (

@@ -18,6 +18,18 @@ import Wire
         #"data: {"error":{"message":"dead","type":"InternalServerError","param":null,"code":500}}"#
         + "\n\n"
 
+    @Test(arguments: [Int.max, -1, Int.min])
+    func `counts that a backend makes up can be added up`(_ count: Int) throws {
+        let usage =
+            #"data: {"choices":[],"usage":{"prompt_tokens":\#(count),"completion_tokens":"#
+            + #"\#(count),"prompt_tokens_details":{"cached_tokens":\#(count),"#
+            + #""cache_write_tokens":\#(count)}}}"# + "\n\n"
+        let tokens = try #require(play(usage, wantsUsage: true).usage)
+        let claimed = count > 0 ? Int(Int32.max) : 0
+        #expect(tokens.input == claimed && tokens.output == claimed)
+        #expect(tokens.cacheRead == claimed && tokens.cacheWrite == claimed)
+    }
+
     private func play(
         _ text: String, wantsUsage: Bool, _ pieces: [[UInt8]]? = nil
     ) -> StreamOutput {

@@ -45,6 +45,23 @@ import Wire
         }
     }
 
+    @Test func `a frame with a thousand headers is refused`() {
+        var headers: [UInt8] = []
+        for number in 0..<1_000 {
+            headers += [2, UInt8(number >> 8), UInt8(number & 0xff), 0]
+        }
+        var frame: [UInt8] = []
+        for number in [UInt32(headers.count + 16), UInt32(headers.count)] {
+            frame += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: number >> $0) }
+        }
+        for part in [headers, []] {
+            let checksum = CRC32.checksum(frame.span)
+            frame += [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: checksum >> $0) }
+            frame += part
+        }
+        #expect(decode([frame]).1 == .headersTooLong)
+    }
+
     private func decode(
         _ pieces: [[UInt8]]
     ) -> ([EventStreamMessage], EventStreamFailure?) {

@@ -2,17 +2,21 @@
 struct DocumentNames {
     private static let limit = 200
     private var used: Set<String> = []
+    /// The last number given to a name, so that a thousand namesakes are not counted through each
+    /// time.
+    private var numbers: [String: Int] = [:]
 
     /// The name for the next document, from the name of its file.
     mutating func next(for fileName: [UInt8]) -> [UInt8] {
         let base = Self.fit(fileName)
         var name = base
-        var number = 1
+        var number = numbers[base] ?? 1
         while !used.insert(name).inserted {
             number += 1
             let ending = "-\(number)"
             name = base.prefix(Self.limit - ending.utf8.count) + ending
         }
+        numbers[base] = number
         return Array(name.utf8)
     }
 

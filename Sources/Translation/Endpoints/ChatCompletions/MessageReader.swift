@@ -25,6 +25,7 @@ struct MessageReader {
     var system: [ChatBlock] = []
     /// Names of tools that the history calls, in order of first use.
     private(set) var usedTools: [[UInt8]] = []
+    private var knownTools: Set<[UInt8]> = []
     private var turns: [OpenTurn] = []
     private var calls: [OpenCall] = []
     private var legacyCount = 0
@@ -200,6 +201,11 @@ struct MessageReader {
         }
         guard let toolCalls = message.present("tool_calls") else { return }
         for (index, call) in toolCalls.elements.enumerated() {
+            guard index < Limits.chatToolCalls else {
+                throw RequestFields.invalid(
+                    "\(path).tool_calls",
+                    "A message may have at most \(Limits.chatToolCalls) tool calls.")
+            }
             guard let given = call.present("id")?.stringBytes, !given.isEmpty else {
                 throw .badRequest(
                     "missing_required_parameter", param: "\(path).tool_calls[\(index)].id",
@@ -290,10 +296,13 @@ struct MessageReader {
         resultAt index: Int, with content: [ChatBlock], isError: Bool, marker: String??
     ) {
         guard let turn = turns.indices.last,
-            case .toolResult(let id, let known, let wasError) = turns[turn].results[index]
+            case .toolResult(let id, var whole, let wasError) = turns[turn].results[index]
         else { return }
+        // Kept twice, it would be copied for each message that adds to it.
+        turns[turn].results[index] = .cachePoint(lifetime: nil)
+        whole += content
         turns[turn].results[index] = .toolResult(
-            id: id, content: known + content, isError: wasError || isError)
+            id: id, content: whole, isError: wasError || isError)
         let next = index + 1
         let isMarked = next < turns[turn].results.count && turns[turn].results[next].isCachePoint
         guard let marker, !isMarked else { return }
@@ -341,6 +350,6 @@ struct MessageReader {
     }
 
     private mutating func noteUse(of name: [UInt8]) {
-        if !usedTools.contains(name) { usedTools.append(name) }
+        if knownTools.insert(name).inserted { usedTools.append(name) }
     }
 }

@@ -36,6 +36,10 @@ struct ToolReader {
     private func list(_ name: StaticString, in root: JSONValue) throws(APIError) -> JSONValue? {
         guard let value = root.present(name) else { return nil }
         guard value.kind == .array else { throw RequestFields.wrongType("\(name)", "a list") }
+        guard value.count <= Limits.chatTools else {
+            throw RequestFields.invalid(
+                "\(name)", "'\(name)' may list at most \(Limits.chatTools) tools.")
+        }
         return value.count > 0 ? value : nil
     }
 
@@ -133,7 +137,12 @@ struct ToolReader {
     ) throws(APIError) {
         let allowed = choice.present("allowed_tools") ?? choice
         var kept: [ChatTools.Tool] = []
-        for entry in allowed.present("tools")?.elements ?? choice.elements {
+        let entries = allowed.present("tools")?.elements ?? choice.elements
+        for (index, entry) in entries.enumerated() {
+            guard index < Limits.chatTools else {
+                throw RequestFields.invalid(
+                    "tool_choice", "'tool_choice' may list at most \(Limits.chatTools) tools.")
+            }
             let named = entry.present("function") ?? entry.present("custom") ?? entry
             guard let name = named.present("name")?.stringBytes,
                 let tool = tools.list.first(where: { names.original(of: $0.name) == name })

@@ -128,7 +128,7 @@ enum ContextLength {
     ]
 
     static func isExceeded(_ message: String) -> Bool {
-        let text = message.lowercased()
+        let text = String(message.unicodeScalars.prefix(Limits.errorTextBytes)).lowercased()
         return phrases.contains { text.contains($0) }
     }
 }
