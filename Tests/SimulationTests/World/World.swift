@@ -180,7 +180,7 @@ struct World: ~Copyable {
 
     private mutating func drain() {
         for _ in 0..<20 { step() }
-        world.mail.append(.drain(deadline: world.now.advanced(byMilliseconds: 30_000)))
+        world.mail.append(.drain(DrainSchedule(now: world.now, DrainConfiguration())))
         for _ in 0..<100 where !worker.isDone {
             step()
             jumpClock()
