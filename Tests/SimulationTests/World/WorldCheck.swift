@@ -139,8 +139,9 @@ struct WorldCheck {
             }
         }
         guard let row else {
-            // Wrong keys and limits are refused before a request is admitted.
-            if answer.status != 401, answer.status != 429 {
+            // Wrong keys and limits are refused before a request is admitted, and so is what has
+            // not come whole when the gateway ends.
+            if answer.status != 401, answer.status != 429, !body.contains(#""draining""#) {
                 problems.append("\(ask.mark) was answered \(answer.status) and has no row")
             }
             return problems
