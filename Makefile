@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RELEASE := swift build -c release --static-swift-stdlib --product sluice
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e sim fuzz sanitize floods conformance-h2 check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -40,6 +40,10 @@ sanitize: setup ## Run the tests under AddressSanitizer and ThreadSanitizer
 floods: build ## Flood the binary with HTTP/2 while clients chat, and print figures
 	@scripts/python.sh
 	.venv/bin/python Tests/EndToEnd/floods.py
+
+soak: build ## Ask for long with mixed faults, then compare the books (needs h2load): REQUESTS=1000000 make soak
+	@scripts/python.sh
+	.venv/bin/python Tests/EndToEnd/soak.py
 
 conformance-h2: build ## Run a conformance suite over HTTP/2 (needs nghttp2-proxy): make conformance-h2 SUITE=PATH/run.py
 	python3 Tests/EndToEnd/conformance_h2.py $(SUITE)

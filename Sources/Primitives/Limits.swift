@@ -250,6 +250,15 @@ public enum Limits {
     public static let multiplexedReadBytes = 16 << 10
     /// Larger ones are given back.
     public static let spareBufferBytes = 64 << 10
-    /// After SIGTERM, what is under way has this long to finish.
-    public static let drainMilliseconds = 30_000
+    /// The longest `drain.delay` and `drain.timeout`: no supervisor waits longer.
+    public static let drainMilliseconds = 3_600_000
+    /// Before its listeners are closed, a process that is told to end lets another one have the new
+    /// connections for this long: handshakes that have begun are ours, and end within a round trip.
+    public static let drainSteeringMilliseconds = 100
+    /// And for this long where `drain.delay` leaves time: round trips around the world, twice over.
+    public static let drainSteeringLimitMilliseconds = 1_000
+    /// A connection that was made just before has this long to send its request.
+    public static let drainGreetingMilliseconds = 1_000
+    /// What is said at the deadline has this long to go out.
+    public static let drainFlushMilliseconds = 1_000
 }

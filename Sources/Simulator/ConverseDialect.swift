@@ -55,6 +55,7 @@ struct ConverseDialect {
         writeUsage(turn, &writer)
         writer.endObject()
         var reply = SimulatedReply.json(writer.bytes)
+        reply.tokens = turn.tokens
         reply.writes[0].afterMilliseconds = options.firstTokenMilliseconds
         return reply
     }
@@ -102,6 +103,7 @@ struct ConverseDialect {
         reply.fields.append("content-type", "application/vnd.amazon.eventstream")
         reply.isStreamed = true
         apply(turn.failure, to: &frames, &reply)
+        reply.tokens = turn.failure == nil ? turn.tokens : nil
         reply.writes = frames.enumerated().map { index, bytes in
             SimulatedReply.Write(
                 afterMilliseconds: index == 0

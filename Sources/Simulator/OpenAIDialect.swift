@@ -115,6 +115,7 @@ struct OpenAIDialect {
         var reply = SimulatedReply.json(writer.bytes)
         let ending = turn.failure == nil ? SimulatedReply.Ending.complete : .reset
         if ending == .reset { reply.isStreamed = true }
+        reply.tokens = turn.failure == nil ? turn.tokens : nil
         reply.ending = ending
         reply.writes[0].afterMilliseconds = options.firstTokenMilliseconds
         return reply
@@ -202,6 +203,7 @@ struct OpenAIDialect {
         reply.fields.append("content-type", "text/event-stream; charset=utf-8")
         reply.isStreamed = true
         apply(turn.failure, to: &events, &reply)
+        reply.tokens = turn.failure == nil ? turn.tokens : nil
         reply.writes = events.enumerated().map { index, event in
             SimulatedReply.Write(
                 afterMilliseconds: index == 0
@@ -396,6 +398,8 @@ struct OpenAIDialect {
         writer.integer(tokens)
         writer.endObject()
         writer.endObject()
-        return .json(writer.bytes)
+        var reply = SimulatedReply.json(writer.bytes)
+        reply.tokens = SimulatedReply.Tokens(input: tokens, output: 0)
+        return reply
     }
 }

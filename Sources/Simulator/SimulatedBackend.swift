@@ -7,6 +7,7 @@ public final class SimulatedBackend: Sendable {
     let options: SimulatorOptions
     /// Answers that are being played, as `vllm:num_requests_running` shows them.
     let running = Atomic<Int>(0)
+    private let produced = Locked((answers: 0, input: 0, output: 0))
 
     /// A backend.
     public init(options: SimulatorOptions) { self.options = options }
@@ -59,11 +60,28 @@ public final class SimulatedBackend: Sendable {
         }
     }
 
+    /// Counts an answer that was told to its end.
+    func count(_ reply: SimulatedReply) {
+        guard let tokens = reply.tokens else { return }
+        produced.withLock {
+            $0.answers += 1
+            $0.input += tokens.input
+            $0.output += tokens.output
+        }
+    }
+
     private func metrics() -> SimulatedReply {
         var reply = SimulatedReply()
         reply.fields.append("content-type", "text/plain; version=0.0.4")
         let count = running.load(ordering: .relaxed)
+        let produced = produced.withLock { $0 }
         let text = """
+            # TYPE vllm:request_success_total counter
+            vllm:request_success_total{model_name="simulated"} \(produced.answers)
+            # TYPE vllm:prompt_tokens_total counter
+            vllm:prompt_tokens_total{model_name="simulated"} \(produced.input)
+            # TYPE vllm:generation_tokens_total counter
+            vllm:generation_tokens_total{model_name="simulated"} \(produced.output)
             # TYPE vllm:num_requests_running gauge
             vllm:num_requests_running{model_name="simulated"} \(count)
 

@@ -36,6 +36,12 @@ public struct SimulatedReply: Sendable {
         public var bytes: [UInt8]
     }
 
+    /// What an answer has taken and made.
+    struct Tokens: Sendable {
+        let input: Int
+        let output: Int
+    }
+
     /// The status.
     public var status = 200
     /// The fields without framing.
@@ -46,6 +52,8 @@ public struct SimulatedReply: Sendable {
     public var writes: [Write] = []
     /// How it ends.
     public var ending = Ending.complete
+    /// The tokens that it tells, when it is an answer that ends well.
+    var tokens: Tokens?
 
     /// A whole JSON answer.
     static func json(_ body: [UInt8], status: Int = 200) -> SimulatedReply {

@@ -21,6 +21,11 @@ struct SimulatedTurn {
     let identity: [UInt8]
     let failure: Failure?
 
+    /// What a reply without a failure tells of its tokens.
+    var tokens: SimulatedReply.Tokens {
+        SimulatedReply.Tokens(input: inputTokens, output: outputTokens)
+    }
+
     private static let words = [
         "the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "rain",
         "falls", "on", "New", "York", "and", "somebody", "reads", "this",

@@ -135,7 +135,9 @@ public final class SimulatorServer: Sendable {
             return false
         }
         if reply.isStreamed { HTTP1Writer.lastChunk(into: &pending) }
-        return Self.send(&pending, descriptor)
+        guard Self.send(&pending, descriptor) else { return false }
+        backend.count(reply)
+        return true
     }
 
     /// Waits; a peer that closes meanwhile ends the reply, as it does with a real engine.

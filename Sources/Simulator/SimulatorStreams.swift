@@ -107,6 +107,7 @@ struct SimulatorStreams: ~Copyable {
         }
         if reply.ending == .complete {
             session.append([UInt8]().span, to: stream, isLast: true)
+            backend.count(reply)
         } else {
             session.reset(stream, .internalError)
         }

@@ -8,16 +8,21 @@ import Runtime
 struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Run the gateway.",
-        discussion: "SIGTERM and SIGINT drain and end it; SIGHUP reads the configuration again.")
+        discussion: """
+            SIGTERM and SIGINT drain and end it, a second one ends it at once. SIGHUP and a \
+            changed file make it read the configuration again.
+            """)
 
     @Option(help: "The configuration file.")
     var config = "gateway.yaml"
 
     func run() throws {
         let file = ConfigurationFile(path: config)
+        let fingerprint = FileSystem.fingerprint(config)
         let configuration = try file.load()
         let logger = Self.logger(configuration.log)
         let surroundings = Server.Surroundings(
+            path: config, fingerprint: fingerprint,
             reread: {
                 do throws(CommandFailure) {
                     return .success(try file.load())
@@ -32,11 +37,15 @@ struct Serve: ParsableCommand {
                 logger.log(level: Logger.Level(rawValue: level) ?? .info, "\(line)")
             },
             version: Version.text)
+        let brokenOff: Int
         do throws(PlanFailure) {
-            let server = try Server(configuration, surroundings)
-            try server.run()
+            brokenOff = try Server(configuration, surroundings).run()
         } catch {
             throw CommandFailure.runFailed("\(config): \(error.message)")
+        }
+        guard brokenOff == 0 else {
+            throw CommandFailure.runFailed(
+                "requests that could not finish before the end (drain.timeout): \(brokenOff)")
         }
     }
 

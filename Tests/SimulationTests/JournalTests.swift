@@ -278,7 +278,11 @@ extension Simulation {
     @Test func `a drain that begins just then lets the answer out`() throws {
         let text = try heldAnswer(9, model: "llama", stream: false) { simulation, _ in
             let now = simulation.world.now
-            simulation.world.mail.append(.drain(deadline: now.advanced(byMilliseconds: 30_000)))
+            simulation.world.mail.append(
+                .drain(
+                    DrainSchedule(
+                        steerAt: now, closeAt: now, deadline: now.advanced(byMilliseconds: 30_000)))
+            )
         }
         #expect(text.hasPrefix("HTTP/1.1 200"))
         #expect(text.hasSuffix("closed"))

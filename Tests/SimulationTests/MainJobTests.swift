@@ -341,25 +341,4 @@ import Wire
             ("POST /v1/chat/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer sk-test\r\n"
                 + "Content-Length: \(body.utf8.count)\r\n\r\n\(body)").utf8)
     }
-
-    @Test func `a drain finishes what is under way and closes the rest`() throws {
-        var simulation = try Simulation(seed: 12)
-        let idle = simulation.world.connectClient()
-        let busy = simulation.world.connectClient()
-        simulation.areBackendsSilent = true
-        simulation.world.send(chatRequest(model: "llama", stream: false), on: busy)
-        simulation.settle(turns: 20)
-        simulation.world.mail.append(
-            .drain(deadline: simulation.world.now.advanced(byMilliseconds: 30_000)))
-        simulation.settle(turns: 5)
-        #expect(simulation.world.isClosed(idle))
-        #expect(!simulation.world.isClosed(busy))
-        simulation.areBackendsSilent = false
-        simulation.settle(turns: 50)
-        let text = String(decoding: simulation.world.receive(on: busy), as: UTF8.self)
-        #expect(text.contains("connection: close"))
-        #expect(simulation.world.isClosed(busy))
-        let count = simulation.clientCount
-        #expect(count == 0)
-    }
 }

@@ -38,7 +38,7 @@ struct Simulation: ~Copyable {
         """
 
     let world: SimulatedWorld
-    let plan: Plan
+    private(set) var plan: Plan
     let ledger = LedgerQueue()
     let metrics = Metrics(shards: 1, version: "test")
     private let backend: SimulatedBackend
@@ -66,19 +66,45 @@ struct Simulation: ~Copyable {
         world = SimulatedWorld(seed: seed)
         world.descriptorLimit = descriptors
         backend = SimulatedBackend(options: options)
+        plan = try Self.plan("\(text)\n\(more)", backendHTTP, metrics, previous: nil)
+        worker = Worker(
+            kernel: SimulatedKernel(world: world),
+            listeners: [OpenListener(descriptor: 3, tls: tls)], plan: plan, role: .gateway,
+            shard: 0, workerCount: 1, ledger: ledger)
+    }
+
+    private static func plan(
+        _ text: String, _ backendHTTP: BackendHTTP, _ metrics: Metrics, previous: Plan?
+    ) throws -> Plan {
         let outcome = ConfigurationReader(
             folder: ".", providers: ProviderCatalogue.all, secrets: nil
-        ).read(Array("\(text)\n\(more)".utf8))
+        ).read(Array(text.utf8))
         var configuration = try #require(outcome.configuration, "\(outcome.problems)")
         for index in configuration.backends.indices {
             configuration.backends[index].http = backendHTTP
         }
         let builder = PlanBuilder(configuration: configuration, environment: [:]) { _, _ in }
-        plan = try builder.build(metrics: metrics, previous: nil)
-        worker = Worker(
-            kernel: SimulatedKernel(world: world),
-            listeners: [OpenListener(descriptor: 3, tls: tls)], plan: plan, role: .gateway,
-            shard: 0, workerCount: 1, ledger: ledger)
+        return try builder.build(metrics: metrics, previous: previous)
+    }
+
+    /// Reloads: the worker learns of it in its next turn.
+    mutating func reload(_ text: String) throws {
+        plan = try Self.plan(text, backendHTTP, metrics, previous: plan)
+        world.mail.append(.plan(plan, listenerTLS: [nil]))
+    }
+
+    /// Tells the worker to end, its steps due after so many milliseconds.
+    mutating func drain(closeAfter: Int = 0, deadlineAfter: Int = 30_000) {
+        let closeAt = world.now.advanced(byMilliseconds: closeAfter)
+        let deadline = world.now.advanced(byMilliseconds: deadlineAfter)
+        world.mail.append(
+            .drain(DrainSchedule(steerAt: world.now, closeAt: closeAt, deadline: deadline)))
+    }
+
+    /// Moves the clock on, and lets happen what is due then.
+    mutating func wait(milliseconds: Int) {
+        world.now = world.now.advanced(byMilliseconds: milliseconds)
+        settle(turns: 10)
     }
 
     /// A client that speaks a version of HTTP.
@@ -110,6 +136,9 @@ struct Simulation: ~Copyable {
     }
 
     var clientCount: Int { worker.clients.count }
+    var poolCount: Int { worker.pools.count }
+    var isDone: Bool { worker.isDone }
+    var brokenOffCount: Int { worker.brokenOffCount }
 
     /// The rows so far.
     func rows() -> [LedgerRow] { ledger.take().rows }

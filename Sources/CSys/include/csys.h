@@ -16,6 +16,10 @@
 /// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC; the descriptor or -1 with errno.
 int csys_accept(int listener, struct sockaddr *address, socklen_t *length);
 
+/// Lets the listener at a position among all with its address (SO_REUSEPORT, in the order of listen)
+/// take every new connection; where there is none, they are spread as before. 0, or -1 with errno.
+int csys_steer_connections(int listener, unsigned position);
+
 /// Binds the calling thread to one processor; 0 or an errno value.
 int csys_pin_to_processor(int processor);
 

@@ -24,17 +24,23 @@ public struct Configuration: Sendable {
     public var limits = GatewayLimits()
     /// How requests are recorded.
     public var ledger = LedgerConfiguration()
+    /// How the process ends.
+    public var drain = DrainConfiguration()
     /// What is logged.
     public var log = LogConfiguration()
 
     /// The configuration of an empty file.
     public init() {}
 
-    /// Whether another configuration changes what is opened once, at start.
-    public func needsRestart(for other: Configuration) -> Bool {
-        listeners.map(\.address) != other.listeners.map(\.address) || admin != other.admin
-            || workers != other.workers
-            || stateDirectory != other.stateDirectory
+    /// Keys of what is opened once, at start, and would be different with another configuration.
+    public func keysForRestart(_ other: Configuration) -> [String] {
+        let keys = [
+            ("listeners", listeners.map(\.address) != other.listeners.map(\.address)),
+            ("admin", admin != other.admin), ("workers", workers != other.workers),
+            ("state", stateDirectory != other.stateDirectory),
+            ("log.level", log.level != other.log.level),
+        ]
+        return keys.filter(\.1).map(\.0)
     }
 }
 
@@ -402,6 +408,17 @@ public struct LedgerConfiguration: Sendable, Equatable {
     public var whenFull = WhenFull.refuse
     /// Months that ended longer ago are summed up; nil keeps every row.
     public var retentionMilliseconds: Int?
+
+    /// The defaults.
+    public init() {}
+}
+
+/// How the process ends after SIGTERM or SIGINT.
+public struct DrainConfiguration: Sendable, Equatable {
+    /// How long connections are still taken, for load balancers that have yet to hear of the end.
+    public var delayMilliseconds = 0
+    /// How long requests that are under way then have to finish.
+    public var timeoutMilliseconds = 30_000
 
     /// The defaults.
     public init() {}

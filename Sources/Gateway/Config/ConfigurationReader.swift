@@ -47,7 +47,7 @@ public struct ConfigurationReader {
 
     private static let sections = [
         "listeners", "admin", "workers", "state", "backends", "routes", "tenants", "prices",
-        "limits", "ledger", "log",
+        "limits", "ledger", "drain", "log",
     ]
 
     private func read(_ scope: ConfigurationScope, into configuration: inout Configuration) {
@@ -70,6 +70,7 @@ public struct ConfigurationReader {
         configuration.prices = readPrices(scope, routes: configuration.routes)
         readLimits(scope, into: &configuration.limits)
         readLedger(scope, into: &configuration.ledger)
+        readDrain(scope, into: &configuration.drain)
         readLog(scope, into: &configuration.log)
     }
 
@@ -193,6 +194,19 @@ public struct ConfigurationReader {
             Quantities.milliseconds(text).flatMap {
                 $0 >= Limits.ledgerRetentionMilliseconds ? $0 : nil
             }
+        }
+    }
+
+    private func readDrain(_ scope: ConfigurationScope, into drain: inout DrainConfiguration) {
+        guard let scope = scope.scope("drain", allowing: ["delay", "timeout"]) else { return }
+        let parse = { (text: String) in
+            Quantities.milliseconds(text).flatMap { $0 <= Limits.drainMilliseconds ? $0 : nil }
+        }
+        if let delay = scope.quantity("delay", "5s (at most 1h)", parse) {
+            drain.delayMilliseconds = delay
+        }
+        if let timeout = scope.quantity("timeout", "30s (at most 1h)", parse) {
+            drain.timeoutMilliseconds = timeout
         }
     }
 

@@ -230,6 +230,11 @@ public enum ConfigurationRenderer {
             text("retention", "\(retention)ms", &writer)
         }
         writer.endObject()
+        writer.key("drain")
+        writer.beginObject()
+        text("delay", "\(configuration.drain.delayMilliseconds)ms", &writer)
+        text("timeout", "\(configuration.drain.timeoutMilliseconds)ms", &writer)
+        writer.endObject()
         writer.key("log")
         writer.beginObject()
         text("level", configuration.log.level, &writer)

@@ -143,12 +143,7 @@ extension CallInProgress {
     /// The client has gone: stop the backend at once and bill what was produced.
     func clientLeft(context: inout ExchangeContext, orders: inout ExchangeOrders) {
         guard !isSettled else { return }
-        if let attempt {
-            plan.metrics.attempt(
-                backend: plan.backends[attempt.backend].name, outcome: .cancelled,
-                shard: context.shard)
-        }
-        cancelLegs(orders: &orders)
+        cancelAttempt(context: context, orders: &orders)
         let error = APIError(
             status: 499, type: "invalid_request_error", code: "client_closed",
             message: "The client closed the connection.")
@@ -158,6 +153,22 @@ extension CallInProgress {
                 finishReason: attempt?.output.finishReason,
                 serviceTier: attempt?.output.serviceTier),
             context: context, orders: &orders)
+    }
+
+    /// The gateway ends before the backend has answered: bill what was produced.
+    func drainEnded(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+        guard !isSettled else { return }
+        cancelAttempt(context: context, orders: &orders)
+        end(with: Self.draining, context: context, orders: &orders)
+    }
+
+    private func cancelAttempt(context: ExchangeContext, orders: inout ExchangeOrders) {
+        if let attempt {
+            plan.metrics.attempt(
+                backend: plan.backends[attempt.backend].name, outcome: .cancelled,
+                shard: context.shard)
+        }
+        cancelLegs(orders: &orders)
     }
 
     func cancelLegs(orders: inout ExchangeOrders) {
@@ -267,6 +278,16 @@ extension CallInProgress {
         error.isWorthAnotherTarget = true
         return error
     }
+
+    static let draining: APIError = {
+        var error = APIError(
+            status: 503, type: "server_error", code: "draining",
+            message: "The gateway is being stopped and could not finish this request; send it "
+                + "again.",
+            origin: .gateway)
+        error.retryAfterSeconds = 1
+        return error
+    }()
 
     static func endpointNotServed(_ request: ClientRequest) -> APIError {
         .badRequest(

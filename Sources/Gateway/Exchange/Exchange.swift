@@ -139,6 +139,21 @@ public struct Exchange: ~Copyable {
         state = .finished
     }
 
+    /// The gateway ends before the answer is complete: the client is told while it can be.
+    public mutating func drainEnded(
+        context: inout ExchangeContext, orders: inout ExchangeOrders
+    ) {
+        switch state {
+        case .readingBody: refuse(CallInProgress.draining, context: context, orders: &orders)
+        case .refusing(let error, let allow, _):
+            refuse(error, allow: allow, context: context, orders: &orders)
+        case .calling(let call):
+            call.drainEnded(context: &context, orders: &orders)
+            finishIfSettled()
+        case .finished: break
+        }
+    }
+
     /// What a leg is to send over the connection it got; nil when the request has ended otherwise.
     public mutating func legConnected(
         _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: inout ExchangeOrders

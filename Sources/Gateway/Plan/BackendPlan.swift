@@ -40,13 +40,16 @@ public struct BackendPlan: Sendable {
     public let credentialWasRefused: @Sendable () -> Void
     /// Grows with each credential that was fetched; nil when it is a fixed one.
     public let credentialGeneration: @Sendable () -> Int?
+    /// Where fetched credentials come from, in a word that is the same for the same place; nil for
+    /// fixed ones.
+    public let credentialOrigin: String?
 
     /// A backend from its configuration and what only the runtime can supply.
     public init(
         configuration: BackendConfiguration, url: BackendURL, provider: Provider, region: String,
         tls: TLSContext?, credential: @escaping @Sendable (WallTime) -> BackendCredential?,
         credentialWasRefused: @escaping @Sendable () -> Void,
-        credentialGeneration: @escaping @Sendable () -> Int?
+        credentialGeneration: @escaping @Sendable () -> Int?, credentialOrigin: String? = nil
     ) {
         name = configuration.name
         self.provider = provider
@@ -69,6 +72,7 @@ public struct BackendPlan: Sendable {
         self.credential = credential
         self.credentialWasRefused = credentialWasRefused
         self.credentialGeneration = credentialGeneration
+        self.credentialOrigin = credentialOrigin
     }
 
     /// Whether connections made for another plan's backend can serve this one.

@@ -82,8 +82,8 @@ struct BackendPool: ~Copyable {
     var isResolving = false
     var addresses: [SocketAddress] = []
     var addressesUntil = Instant(nanoseconds: 0)
-    /// No plan uses it any more.
-    var isRetired = false
+    /// The number of the first plan that does not use it any more.
+    var retiredIn: Int?
     /// This worker's share of `connections.max` and `connections.max_idle`.
     let maximum: Int
     let maximumIdle: Int
@@ -94,6 +94,9 @@ struct BackendPool: ~Copyable {
         if case .http1 = dialect { return true }
         return beingMade == 0
     }
+
+    /// Whether only flights of former plans use it.
+    var isRetired: Bool { retiredIn != nil }
 
     init(backend: BackendPlan, workers: Int) {
         self.backend = backend

@@ -75,6 +75,9 @@ public protocol Kernel: ~Copyable {
     mutating func listen(on address: SocketAddress) throws(KernelFailure) -> Int32
     /// Accepts one connection.
     mutating func accept(from listener: Int32) -> Opening
+    /// Lets another process have the new connections, if one listens on the same address: the one
+    /// whose listener came next after `count` of ours. Without one, nothing changes.
+    mutating func steerAway(from listener: Int32, behind count: Int)
     /// Starts a connection.
     mutating func connect(to address: SocketAddress) -> Opening
     /// Why a connection in progress failed; 0 when it stands.

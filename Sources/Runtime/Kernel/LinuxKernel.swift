@@ -80,6 +80,12 @@ public import Primitives
         }
     }
 
+    /// See `Kernel`. A connection that our listener has begun to take stays ours: only what begins
+    /// later goes elsewhere, so that nothing is lost when the listener is closed a while later.
+    public mutating func steerAway(from listener: Int32, behind count: Int) {
+        _ = csys_steer_connections(listener, UInt32(count))
+    }
+
     /// See `Kernel`.
     public mutating func connect(to address: SocketAddress) -> Opening {
         let descriptor = socket(address.isIPv6 ? AF_INET6 : AF_INET, streamSocket, 0)

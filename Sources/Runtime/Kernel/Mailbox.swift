@@ -1,5 +1,5 @@
 public import Gateway
-public import Primitives
+import Primitives
 public import Wire
 
 /// What other threads tell a worker.
@@ -11,8 +11,8 @@ public enum Mail: Sendable {
     /// New requests are served by this plan from now on, and new connections of each listener, in
     /// order, get this TLS.
     case plan(Plan, listenerTLS: [TLSContext?])
-    /// Take no more connections, finish what is under way by then, and return.
-    case drain(deadline: Instant)
+    /// Finish what is under way, and return. A second one may be sooner than the first.
+    case drain(DrainSchedule)
 }
 
 /// A worker's letter box: the only way other threads reach it (design D3).

@@ -19,6 +19,9 @@ public struct SimulatedKernel: Kernel, ~Copyable {
     /// See `Kernel`.
     public mutating func accept(from listener: Int32) -> Opening { world.accept() }
 
+    /// See `Kernel`. Nobody else listens in this world.
+    public mutating func steerAway(from listener: Int32, behind count: Int) {}
+
     /// See `Kernel`.
     public mutating func connect(to address: SocketAddress) -> Opening { world.connect() }
 

@@ -119,12 +119,39 @@ public struct PlanBuilder: Sendable {
                 message: "backend \(backend.name): set its region or url "
                     + "(AWS_REGION and the profile name none either)")
         }
+        let tls = url.isTLS ? try tls(of: backend, former: former?.tls) : nil
+        let origin = credentialOrigin(of: backend, region: region ?? "us-east-1")
+        if let former, let origin, former.credentialOrigin == origin {
+            // What was fetched serves on; whether there is something newer is asked meanwhile.
+            former.credentialWasRefused()
+            return BackendPlan(
+                configuration: backend, url: url, provider: provider, region: region ?? "",
+                tls: tls, credential: former.credential,
+                credentialWasRefused: former.credentialWasRefused,
+                credentialGeneration: former.credentialGeneration, credentialOrigin: origin)
+        }
         let store = try credentials(of: backend, region: region ?? "us-east-1")
         return BackendPlan(
             configuration: backend, url: url, provider: provider, region: region ?? "",
-            tls: url.isTLS ? try tls(of: backend, former: former?.tls) : nil,
-            credential: { store.current(now: $0) }, credentialWasRefused: { store.wasRefused() },
-            credentialGeneration: { store.generation })
+            tls: tls, credential: { store.current(now: $0) },
+            credentialWasRefused: { store.wasRefused() },
+            credentialGeneration: { store.generation }, credentialOrigin: origin)
+    }
+
+    /// Where the credentials of a backend are fetched; nil when they stand in the configuration.
+    private func credentialOrigin(
+        of backend: BackendConfiguration, region: String
+    ) -> String? {
+        guard backend.apiKey == nil, backend.kind == BedrockProvider.provider.kind else {
+            return nil
+        }
+        switch backend.credentials {
+        case .keys, .bearerToken: return nil
+        case .profile(let name): return "profile \(name) in \(region)"
+        case .assumeRole(let arn, let tokenFile, let sessionName, let externalID):
+            return "role \([arn, tokenFile, sessionName, externalID]) in \(region)"
+        case nil: return "chain in \(region)"
+        }
     }
 
     private func credentials(

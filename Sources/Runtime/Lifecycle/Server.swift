@@ -10,7 +10,11 @@ import Wire
 public final class Server: Sendable {
     /// What `serve` needs to know of its surroundings.
     public struct Surroundings: Sendable {
-        /// Reads and checks the configuration file again.
+        /// The configuration file.
+        public let path: String
+        /// When and how it was last changed before it was read; nil when it was not there.
+        public let fingerprint: String?
+        /// Reads and checks it again.
         public let reread: @Sendable () -> Result<Configuration, PlanFailure>
         /// The environment.
         public let environment: [String: String]
@@ -21,10 +25,13 @@ public final class Server: Sendable {
 
         /// Surroundings.
         public init(
+            path: String, fingerprint: String?,
             reread: @escaping @Sendable () -> Result<Configuration, PlanFailure>,
             environment: [String: String],
             log: @escaping @Sendable (String, String) -> Void, version: String
         ) {
+            self.path = path
+            self.fingerprint = fingerprint
             self.reread = reread
             self.environment = environment
             self.log = log
@@ -32,7 +39,7 @@ public final class Server: Sendable {
         }
     }
 
-    private struct Running {
+    struct Running {
         var configuration: Configuration
         var plan: Plan
         /// TLS of each listener that is open.
@@ -44,27 +51,31 @@ public final class Server: Sendable {
     }
 
     /// What session tickets are sealed with, and until when.
-    private struct Tickets {
+    struct Tickets {
         var secret = TLSTicketSecret(random: SecureRandom.bytes(count: 32))
         var until = SystemClock.now().advanced(byMilliseconds: Limits.tlsTicketSecretMilliseconds)
     }
 
-    private let surroundings: Surroundings
-    private let metrics: Metrics
-    private let ledger: LedgerThread
+    let surroundings: Surroundings
+    let metrics: Metrics
+    let ledger: LedgerThread
     private let queues: [LedgerQueue]
-    private let logSink = AccessLogSink()
+    let logSink = AccessLogSink()
     private let resolver = Resolver()
-    private let running: Locked<Running>
-    private let tickets: Locked<Tickets>
+    let running: Locked<Running>
+    let tickets: Locked<Tickets>
     /// Held while a reload goes on: two at once would reach the workers in different orders.
-    private let reloading = Locked(())
+    let reloading = Locked(())
     /// Where clients connect; other addresses need a restart.
-    private let addresses: [SocketName]
-    private let mailboxes = Locked<[Mailbox]>([])
-    private let isDraining = Atomic<Bool>(false)
-    private let workerCount: Int
-    private let signals: Int32
+    let addresses: [SocketName]
+    let mailboxes = Locked<[Mailbox]>([])
+    let isDraining = Atomic<Bool>(false)
+    /// Workers that have served their last client.
+    let finishedWorkers = Atomic<Int>(0)
+    /// Requests that a drain has broken off.
+    let brokenOff = Atomic<Int>(0)
+    let workerCount: Int
+    let signals: Int32
     /// Names this process among all that have used the state directory.
     private let startID: String
 
@@ -88,7 +99,8 @@ public final class Server: Sendable {
             queues: queues, metrics: metrics, settings: configuration.ledger, report: log)
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment, log: log)
-        let fingerprints = Self.fingerprints(builder.watchedFiles)
+        var fingerprints = Self.fingerprints(builder.watchedFiles)
+        fingerprints[surroundings.path] = surroundings.fingerprint ?? ""
         let plan = try builder.build(metrics: metrics, previous: nil)
         let tickets = Tickets()
         var listenerTLS: [TLSContext?] = []
@@ -103,9 +115,10 @@ public final class Server: Sendable {
                 fingerprints: fingerprints))
     }
 
-    /// Serves until SIGTERM or SIGINT, then drains. Must be called on the first thread.
+    /// Serves until SIGTERM or SIGINT, then drains. Must be called on the first thread. Returns how
+    /// many requests the drain has broken off.
     /// - Throws: what cannot be opened, such as an address that is in use.
-    public func run() throws(PlanFailure) {
+    public func run() throws(PlanFailure) -> Int {
         raiseDescriptorLimit()
         let configuration = running.withLock { $0.configuration }
         do throws(SQLiteFailure) {
@@ -116,13 +129,16 @@ public final class Server: Sendable {
         try restoreLimits(of: running.withLock { $0.plan }, configuration)
         let threads = try startWorkers(configuration)
         announce(configuration)
-        superviseUntilDrain()
+        supervise(adminMailbox: threads.adminMailbox)
         for thread in threads.gateway { thread.join() }
         // Until now the admin side has answered that we are draining.
-        threads.adminMailbox?.post(.drain(deadline: SystemClock.now()))
+        let now = SystemClock.now()
+        threads.adminMailbox?.post(
+            .drain(DrainSchedule(steerAt: now, closeAt: now, deadline: now)))
         threads.admin?.join()
         ledger.stop()
         logSink.flush()
+        return brokenOff.load(ordering: .acquiring)
     }
 
     // MARK: - Start
@@ -179,7 +195,11 @@ public final class Server: Sendable {
                 Worker(
                     kernel: kernel, listeners: listeners, plan: plan, role: role, shard: shard,
                     workerCount: workerCount, ledger: queues[shard]))
-            return (try BackgroundThread { box.run() }, mailbox)
+            let thread = try BackgroundThread { [self] in
+                brokenOff.wrappingAdd(box.run(), ordering: .releasing)
+                finishedWorkers.wrappingAdd(1, ordering: .releasing)
+            }
+            return (thread, mailbox)
         } catch {
             let names = sources.map { "\($0.name.host):\($0.name.port)" }.joined(separator: ", ")
             throw PlanFailure(message: "cannot listen on \(names): \(error.reason)")
@@ -238,7 +258,7 @@ public final class Server: Sendable {
 
     /// Day and month limits that are new to this process go on where the ledger says they are. Rows
     /// that have not been written yet (`sluice_ledger_lag_seconds`) are missed by a reload.
-    private func restoreLimits(
+    func restoreLimits(
         of plan: Plan, _ configuration: Configuration
     ) throws(PlanFailure) {
         let (now, wall) = (SystemClock.now(), SystemClock.wallTime())
@@ -260,143 +280,51 @@ public final class Server: Sendable {
 
     // MARK: - While it runs
 
-    /// Waits for signals; in between it writes the access log and looks after changed secrets.
-    private func superviseUntilDrain() {
+    /// Waits for signals until the last request has ended; in between it writes the access log and
+    /// looks after changed files.
+    private func supervise(adminMailbox: Mailbox?) {
         var turns = 0
-        while !isDraining.load(ordering: .acquiring) {
+        while finishedWorkers.load(ordering: .acquiring) < workerCount {
             var entry = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             _ = unsafe poll(&entry, 1, 20)
             logSink.flush()
-            if entry.revents & Int16(POLLIN) != 0 { handle(readSignal()) }
+            if entry.revents & Int16(POLLIN) != 0 { handle(readSignal(), adminMailbox) }
             turns += 1
-            guard turns % 50 == 0 else { continue }
+            guard turns % 50 == 0, !isDraining.load(ordering: .acquiring) else { continue }
             reloadChangedFiles()
             renewTickets()
         }
     }
 
-    private func handle(_ signal: Int32) {
+    private func handle(_ signal: Int32, _ adminMailbox: Mailbox?) {
+        let isDraining = isDraining.load(ordering: .acquiring)
         switch signal {
-        case SIGHUP: _ = reload()
-        case SIGTERM, SIGINT: drain()
+        case SIGHUP where !isDraining: _ = reload()
+        case SIGTERM, SIGINT: isDraining ? hurry() : drain(adminMailbox)
         default: break
         }
     }
 
-    private func drain() {
-        surroundings.log("info", "draining: no new connections, requests under way finish")
+    private func drain(_ adminMailbox: Mailbox?) {
+        surroundings.log("info", "draining: requests under way finish; the next signal ends them")
         isDraining.store(true, ordering: .releasing)
-        let deadline = SystemClock.now().advanced(byMilliseconds: Limits.drainMilliseconds)
-        for mailbox in mailboxes.withLock({ $0 }) { mailbox.post(.drain(deadline: deadline)) }
+        let now = SystemClock.now()
+        let schedule = DrainSchedule(now: now, running.withLock { $0.configuration.drain })
+        post(.drain(schedule))
+        // Of two processes on one address, the one that stays answers from now on.
+        let late = schedule.deadline.advanced(byMilliseconds: Limits.drainMilliseconds)
+        adminMailbox?.post(.drain(DrainSchedule(steerAt: now, closeAt: late, deadline: late)))
     }
 
-    /// Reads the configuration again. A wrong one changes nothing. nil when it was taken over.
-    private func reload() -> String? {
-        reloading.withLock { _ in
-            switch surroundings.reread() {
-            case .success(let configuration): adopt(configuration)
-            case .failure(let problem): reject(problem)
-            }
-        }
+    /// The second signal: what is under way ends now.
+    private func hurry() {
+        surroundings.log("warning", "told to end again: requests under way are broken off")
+        let now = SystemClock.now()
+        post(.drain(DrainSchedule(steerAt: now, closeAt: now, deadline: now)))
     }
 
-    private func adopt(_ configuration: Configuration) -> String? {
-        let previous = running.withLock { $0.plan }
-        let former = running.withLock { $0.configuration }
-        if former.needsRestart(for: configuration) {
-            surroundings.log(
-                "warning",
-                "addresses of listeners, admin, workers and state change with a restart only")
-        }
-        let builder = PlanBuilder(
-            configuration: configuration, environment: surroundings.environment,
-            log: surroundings.log)
-        // Before they are read: what changes from now on is seen at the next look.
-        let fingerprints = Self.fingerprints(builder.watchedFiles)
-        do throws(PlanFailure) {
-            let plan = try builder.build(metrics: metrics, previous: previous)
-            try restoreLimits(of: plan, former)
-            let listenerTLS = try listenerTLS(
-                configuration, builder, tickets.withLock { $0.secret })
-            let new = Running(
-                configuration: configuration, plan: plan, listenerTLS: listenerTLS,
-                fingerprints: fingerprints)
-            running.withLock { $0 = new }
-            ledger.adopt(configuration.ledger)
-            post(new)
-        } catch {
-            return reject(error)
-        }
-        metrics.configReload(result: "applied")
-        surroundings.log("info", "the configuration was read again and is in force")
-        return nil
-    }
-
-    private func post(_ running: Running) {
-        for mailbox in mailboxes.withLock({ $0 }) {
-            mailbox.post(.plan(running.plan, listenerTLS: running.listenerTLS))
-        }
-    }
-
-    /// TLS of each listener that is open; one that the file names no more keeps what it has.
-    private func listenerTLS(
-        _ configuration: Configuration, _ builder: PlanBuilder, _ secret: TLSTicketSecret
-    ) throws(PlanFailure) -> [TLSContext?] {
-        var contexts = running.withLock { $0.listenerTLS }
-        for (index, address) in addresses.enumerated() {
-            guard let listener = configuration.listeners.first(where: { $0.address == address })
-            else { continue }
-            contexts[index] = try builder.tls(of: listener, tickets: secret)
-        }
-        return contexts
-    }
-
-    private func reject(_ problem: PlanFailure) -> String {
-        metrics.configReload(result: "rejected")
-        surroundings.log("error", "the old configuration stays in force: \(problem.message)")
-        return problem.message
-    }
-
-    /// Takes over files that have changed, once they are still: a certificate and its key are not
-    /// written in one go. What is wrong is told once, not at every look.
-    private func reloadChangedFiles() {
-        let (configuration, known, before) = running.withLock {
-            ($0.configuration, $0.fingerprints, $0.lastLook)
-        }
-        let found = Self.fingerprints(Array(known.keys))
-        running.withLock { $0.lastLook = found }
-        guard found != known, found == before else { return }
-        running.withLock { $0.fingerprints = found }
-        _ = reloading.withLock { _ in adopt(configuration) }
-    }
-
-    /// Seals tickets with a new secret when it is time; clients with older ones make a whole
-    /// handshake.
-    private func renewTickets() {
-        guard SystemClock.now() >= tickets.withLock({ $0.until }) else { return }
-        reloading.withLock { _ in
-            let configuration = running.withLock { $0.configuration }
-            let builder = PlanBuilder(
-                configuration: configuration, environment: surroundings.environment,
-                log: surroundings.log)
-            let renewed = Tickets()
-            // Files that are wrong just now have been told about: once more at the next look.
-            guard let contexts = try? listenerTLS(configuration, builder, renewed.secret) else {
-                return
-            }
-            tickets.withLock { $0 = renewed }
-            let new = running.withLock { running in
-                running.listenerTLS = contexts
-                return running
-            }
-            post(new)
-        }
-    }
-
-    private static func fingerprints(_ files: [String]) -> [String: String] {
-        var fingerprints: [String: String] = [:]
-        for file in files { fingerprints[file] = FileSystem.fingerprint(file) ?? "" }
-        return fingerprints
+    func post(_ mail: Mail) {
+        for mailbox in mailboxes.withLock({ $0 }) { mailbox.post(mail) }
     }
 
     private func adminResponder() -> AdminResponder {
@@ -466,9 +394,10 @@ private final class WorkerBox: @unchecked Sendable {
 
     init(_ worker: consuming Worker<LinuxKernel>) { self.worker = consume worker }
 
-    /// Called once, on the worker's thread.
-    func run() {
-        guard var worker = worker.take() else { return }
+    /// Called once, on the worker's thread. How many requests were broken off at the end.
+    func run() -> Int {
+        guard var worker = worker.take() else { return 0 }
         worker.run()
+        return worker.brokenOffCount
     }
 }

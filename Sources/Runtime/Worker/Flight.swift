@@ -17,6 +17,8 @@ struct Flight: ~Copyable {
     let stream: Handle?
     /// The pools of the plan that the exchange began with.
     let pools: [Handle]
+    /// The number of that plan.
+    let epoch: Int
     var armedFor: Instant?
     /// On HTTP/2: when the next piece of the request must have come.
     var bodyDeadline: Instant?
@@ -24,11 +26,14 @@ struct Flight: ~Copyable {
     var isSlow = false
     private(set) var legs: [Leg] = []
 
-    init(exchange: consuming Exchange, client: Handle, stream: Handle?, pools: [Handle]) {
+    init(
+        exchange: consuming Exchange, client: Handle, stream: Handle?, pools: [Handle], epoch: Int
+    ) {
         self.exchange = exchange
         self.client = client
         self.stream = stream
         self.pools = pools
+        self.epoch = epoch
     }
 
     mutating func remember(_ number: Int, _ connection: Handle, stream: Handle? = nil) {

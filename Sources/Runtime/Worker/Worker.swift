@@ -52,13 +52,16 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var spareOrders: [ExchangeOrders] = []
     var listeners: [OpenListener]
     var acceptPausedUntil: Instant?
-    var drainDeadline: Instant?
+    var drain = Drain.none
+    /// Requests that a drain has broken off.
+    var brokenOffCount = 0
+    var epochs = PlanEpochs()
     /// When the reservations are looked at next, in a turn that happens anyway.
     private var nextBalance: Instant
     let role: WorkerRole
     let workerCount: Int
     let ledger: LedgerQueue
-    let limits: HTTP1Limits
+    var limits = HTTP1Limits()
     /// How many connections clients may have, for the sake of descriptors.
     private let clientDescriptors: Int
 
@@ -89,9 +92,6 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         self.role = role
         self.workerCount = workerCount
         self.ledger = ledger
-        var limits = HTTP1Limits()
-        limits.headBytes = plan.limits.headerBytes
-        self.limits = limits
         pools = Slab()
         clients = Slab()
         upstreams = Slab()
@@ -107,13 +107,8 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     /// Runs until a drain has finished.
     public mutating func run() {
         while !isDone { turn() }
+        leaveBackends()
         kernel.endJournal()
-    }
-
-    /// Whether a drain was asked for and nothing is left to do.
-    public var isDone: Bool {
-        guard drainDeadline != nil else { return false }
-        return clients.count == 0 && flights.count == 0
     }
 
     /// One turn of the loop: waits, then serves everything that is ready or due.
@@ -139,7 +134,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     private var nextWake: Instant? {
         var wake = wheel.nextWake()
-        for other in [acceptPausedUntil, drainDeadline, journal.nextLook] {
+        for other in [acceptPausedUntil, drain.nextStep, journal.nextLook] {
             if let other { wake = min(wake ?? other, other) }
         }
         return wake
@@ -169,7 +164,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     private mutating func fireTimers() {
         if let paused = acceptPausedUntil, context.now >= paused { resumeAccepting() }
-        if let deadline = drainDeadline, context.now >= deadline { abandonEverything() }
+        advanceDrain()
         var due: [Int] = []
         swap(&due, &self.due)
         wheel.advance(to: context.now, due: &due)
@@ -200,13 +195,15 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         case .plan(let plan, let listenerTLS):
             adopt(plan)
             for (index, tls) in zip(listeners.indices, listenerTLS) { listeners[index].tls = tls }
-        case .drain(let deadline): drain(until: deadline)
+        case .drain(let schedule): begin(schedule)
         }
     }
 
     /// New requests are served by `plan`; backends that have not changed keep their connections.
     private mutating func adopt(_ plan: Plan) {
         self.plan = plan
+        limits.headBytes = plan.limits.headerBytes
+        epochs.advance()
         let known = poolOfBackend
         poolOfBackend = plan.backends.map { backend in
             for pool in known where pools[pool].backend.hasSameConnections(as: backend) {
@@ -218,37 +215,12 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         for pool in known where !poolOfBackend.contains(pool) { retire(pool) }
     }
 
-    /// Takes no more connections; answers say `connection: close`.
-    private mutating func drain(until deadline: Instant) {
-        guard drainDeadline == nil else { return }
-        drainDeadline = deadline
-        context.isDraining = true
-        for index in listeners.indices {
-            // What the kernel has accepted already would be reset by closing.
-            acceptClients(from: index)
-            kernel.close(listeners[index].descriptor)
-        }
-        listeners = []
-        for handle in clients.handles {
-            switch clients[handle].state {
-            case .greeting, .idle: if clients[handle].carried.isEmpty { endClient(handle) }
-            case .multiplexed(let session): sayGoodbye(handle, session)
-            case .serving, .closing, .lingering: break
-            }
-        }
-    }
-
-    /// The drain's time is over: clients that are still served lose their connections.
-    private mutating func abandonEverything() {
-        for handle in clients.handles where clients.contains(handle) { endClient(handle) }
-    }
-
     // MARK: - Accepting
 
-    private mutating func acceptClients(from index: Int) {
+    mutating func acceptClients(from index: Int, atMost count: Int = Limits.acceptsPerTurn) {
         guard listeners.indices.contains(index) else { return }
         let listener = listeners[index]
-        for _ in 0..<Limits.acceptsPerTurn {
+        for _ in 0..<count {
             // The rest waits in the kernel; backends must not be left without a descriptor.
             guard hasRoomForClient else { return pauseAccepting() }
             switch kernel.accept(from: listener.descriptor) {

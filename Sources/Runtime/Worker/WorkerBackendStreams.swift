@@ -211,7 +211,7 @@ extension Worker where K: ~Copyable {
         sayGoodbyeToBackend(handle, session)
     }
 
-    private mutating func sayGoodbyeToBackend(_ handle: Handle, _ session: Handle) {
+    mutating func sayGoodbyeToBackend(_ handle: Handle, _ session: Handle) {
         sessions[session].http2.shutDown()
         _ = sendOutput(session)
         closeUpstream(handle)

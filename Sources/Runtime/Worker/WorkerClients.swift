@@ -15,7 +15,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// Reads once and serves what is complete.
-    private mutating func readClient(_ handle: Handle) {
+    mutating func readClient(_ handle: Handle) {
         var buffer: [UInt8] = []
         var plaintext: [UInt8] = []
         swap(&buffer, &readBuffer)
@@ -150,8 +150,11 @@ extension Worker where K: ~Copyable {
         let exchange = Exchange(
             head: head, subject: clients[client].subject, plan: plan, context: &context,
             orders: &orders)
+        epochs.flightBegan()
         return flights.insert(
-            Flight(exchange: exchange, client: client, stream: stream, pools: poolOfBackend))
+            Flight(
+                exchange: exchange, client: client, stream: stream, pools: poolOfBackend,
+                epoch: epochs.current))
     }
 
     private mutating func requestBodyArrived(_ handle: Handle, _ body: Span<UInt8>) {
@@ -292,7 +295,9 @@ extension Worker where K: ~Copyable {
         }
         clients[handle].state = .idle
         clients[handle].reader.reset()
-        setClientDeadline(handle, Limits.clientIdleMilliseconds)
+        setClientDeadline(
+            handle,
+            drain.isClosed ? Limits.drainGreetingMilliseconds : Limits.clientIdleMilliseconds)
         if !hasEnded { clients[handle].transport.setReading(true, &kernel) }
     }
 
@@ -318,9 +323,12 @@ extension Worker where K: ~Copyable {
         return false
     }
 
-    /// Closes a client that is done, once it has been sent the answer that waits for the journal.
+    /// Closes a client that is done, once it has been sent the answer that waits for the journal,
+    /// or for room.
     mutating func endClient(_ handle: Handle) {
-        guard clients[handle].heldAnswer != nil else { return closeClient(handle) }
+        guard clients[handle].heldAnswer != nil || clients[handle].transport.backlog > 0 else {
+            return closeClient(handle)
+        }
         switch clients[handle].state {
         case .idle, .closing:
             if clients[handle].hasEnded { clients[handle].transport.setReading(false, &kernel) }

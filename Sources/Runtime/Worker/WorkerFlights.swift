@@ -79,8 +79,10 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func removeFlight(_ handle: Handle) {
-        _ = flights.remove(handle)
+        let flight = flights.remove(handle)
         wheel.cancel(TimerSlot.flight(Int(handle.index)).index)
+        guard epochs.flightEnded(flight.epoch) else { return }
+        for pool in pools.handles { removeIfUnused(pool) }
     }
 
     /// Whether a client is being served by this flight, and not by a later one.

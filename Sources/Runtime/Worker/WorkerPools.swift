@@ -201,19 +201,27 @@ extension Worker where K: ~Copyable {
         case .connecting, .handshaking, .busy, .releasing: break
         }
         serveWaiters(pool)
-        if pools.contains(pool), pools[pool].isRetired, pools[pool].open == 0, flights.count == 0 {
-            _ = pools.remove(pool)
-        }
+        removeIfUnused(pool)
     }
 
     /// No plan uses the pool any more: idle connections close now, others when they are given back.
     mutating func retire(_ pool: Handle) {
-        pools[pool].isRetired = true
+        pools[pool].retiredIn = epochs.current
         for handle in pools[pool].idle where upstreams.contains(handle) { closeUpstream(handle) }
         guard pools.contains(pool) else { return }
         for handle in pools[pool].multiplexed where upstreams.contains(handle) {
             closeIfUnused(handle)
         }
+        removeIfUnused(pool)
+    }
+
+    /// A retired pool goes when its last connection is closed, and the last flight has ended that
+    /// could still ask for one.
+    mutating func removeIfUnused(_ pool: Handle) {
+        guard pools.contains(pool), let epoch = pools[pool].retiredIn, epochs.oldest >= epoch,
+            pools[pool].open == 0
+        else { return }
+        _ = pools.remove(pool)
     }
 
     // MARK: - Waiting

@@ -14,7 +14,7 @@ extension Worker where K: ~Copyable {
                 now: context.now))
         clients[handle].state = .multiplexed(session)
         setClientDeadline(handle, Limits.http2LookMilliseconds)
-        if context.isDraining { sayGoodbye(handle, session) }
+        if context.isDraining { announceEnd(handle, session) }
         return session
     }
 
@@ -165,16 +165,19 @@ extension Worker where K: ~Copyable {
 
     /// Tells a client that its connection will end (RFC 9113 section 6.8): first that it should
     /// open another one, and after a round trip that nothing more is taken here.
-    mutating func sayGoodbye(_ handle: Handle, _ session: Handle) {
+    mutating func announceEnd(_ handle: Handle, _ session: Handle) {
         guard case .none = sessions[session].farewell else { return }
-        if sessions[session].http2.streamCount == 0 {
-            sessions[session].farewell = .said
-            sessions[session].http2.shutDown()
-        } else {
-            sessions[session].farewell = .announced
-            sessions[session].http2.announceShutdown()
-            setClientDeadline(handle, Limits.http2FarewellMilliseconds)
-        }
+        sessions[session].farewell = .announced
+        sessions[session].http2.announceShutdown()
+        setClientDeadline(handle, Limits.http2FarewellMilliseconds)
+        markDirty(session)
+    }
+
+    /// Nothing more is taken on a connection; it ends with the last of its streams.
+    mutating func sayLastWord(_ session: Handle) {
+        if case .said = sessions[session].farewell { return }
+        sessions[session].farewell = .said
+        sessions[session].http2.shutDown()
         markDirty(session)
     }
 
@@ -184,13 +187,9 @@ extension Worker where K: ~Copyable {
         if clients[handle].transport.backlog > 0, silence >= Limits.clientStallMilliseconds {
             return closeClient(handle)
         }
-        if case .announced = sessions[session].farewell {
-            sessions[session].farewell = .said
-            sessions[session].http2.shutDown()
-            markDirty(session)
-        }
+        if case .announced = sessions[session].farewell { sayLastWord(session) }
         if sessions[session].http2.streamCount == 0, silence >= Limits.clientIdleMilliseconds {
-            sayGoodbye(handle, session)
+            sayLastWord(session)
         }
         if sessions[session].http2.isHeadLate(Limits.requestHeadMilliseconds, now: context.now) {
             return closeClient(handle)

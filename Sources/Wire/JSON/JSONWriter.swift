@@ -59,7 +59,8 @@ public struct JSONWriter: Sendable {
 
     /// A string for a line that people read: what could steer their terminal is escaped, too.
     public mutating func string(printable text: String) {
-        guard text.unicodeScalars.contains(where: PrintableText.isUnsafe) else {
+        let isPlain = text.utf8.allSatisfy { (0x20..<0x7f).contains($0) }
+        guard !isPlain, text.unicodeScalars.contains(where: PrintableText.isUnsafe) else {
             return string(text: text)
         }
         beginString()

@@ -61,6 +61,7 @@ import Translation
         ("ledger: {on_full: refused}", 1, 19, "did you mean \"refuse\""),
         ("ledger: {retention: 1h}", 1, 21, "at least 1d"),
         ("ledger: {keep: 1d}", 1, 10, "keep"),
+        ("drain: {delay: 2h}", 1, 16, "at most 1h"), ("drain: {wait: 1s}", 1, 9, "wait"),
         ("a: 1\na: 2", 2, 1, "stands twice"),
         ("listeners: [", 2, 1, "YAML"),
         ("listeners: [{address: 0.0.0.0:80}]", 1, 12, "without \"tenants\""),
@@ -160,6 +161,32 @@ import Translation
     ])
     func `a subject is written as certificates' subjects are`(_ text: String, _ isFine: Bool) {
         #expect(SubjectText.isWellFormed(text) == isFine)
+    }
+
+    @Test func `the drain's keys are read, shown, and have defaults`() throws {
+        let plain = try #require(read(Self.good).configuration)
+        #expect(plain.drain == DrainConfiguration())
+        let configuration = try #require(
+            read(Self.good + "\ndrain: {delay: 5s, timeout: 0s}\n").configuration)
+        #expect(configuration.drain.delayMilliseconds == 5_000)
+        #expect(configuration.drain.timeoutMilliseconds == 0)
+        let json = String(decoding: ConfigurationRenderer.json(configuration), as: UTF8.self)
+        #expect(json.contains(#""drain":{"delay":"5000ms","timeout":"0ms"}"#))
+    }
+
+    @Test func `keys that need a restart are named`() throws {
+        let plain = try #require(read(Self.good).configuration)
+        #expect(plain.keysForRestart(plain).isEmpty)
+        var other = plain
+        other.admin = nil
+        other.workers = 7
+        other.stateDirectory = "elsewhere"
+        other.log.level = "debug"
+        other.log.isJSON.toggle()
+        #expect(plain.keysForRestart(other) == ["admin", "workers", "state", "log.level"])
+        other.listeners.append(
+            ListenerConfiguration(address: SocketName(host: "127.0.0.1", port: 1), tls: nil))
+        #expect(plain.keysForRestart(other).first == "listeners")
     }
 
     @Test func `the ledger's keys are read, shown, and have defaults`() throws {

@@ -90,6 +90,11 @@ struct World: ~Copyable {
             try maybeReload()
             moveClock()
         }
+        // Every third process is told to end while all this goes on.
+        guard Int.random(in: 0..<3, using: &random) != 0 else {
+            drainInTheMiddle()
+            return problems + WorldCheck(self).problems()
+        }
         calmDown()
         var steps = 0
         while !isFinished, steps < 6_000, problems.isEmpty, !world.isKilled {
@@ -199,11 +204,27 @@ struct World: ~Copyable {
 
     private mutating func drain() {
         for _ in 0..<20 { step() }
-        world.mail.append(.drain(deadline: world.now.advanced(byMilliseconds: 30_000)))
+        world.mail.append(.drain(DrainSchedule(now: world.now, DrainConfiguration())))
         for _ in 0..<100 where !worker.isDone {
             step()
             jumpClock()
         }
+    }
+
+    /// Whatever is under way finishes, or is told its end.
+    private mutating func drainInTheMiddle() {
+        var drain = DrainConfiguration()
+        drain.delayMilliseconds = [0, 300, 3_000].randomElement(using: &random) ?? 0
+        drain.timeoutMilliseconds = [0, 50, 2_000, 30_000].randomElement(using: &random) ?? 0
+        world.mail.append(.drain(DrainSchedule(now: world.now, drain)))
+        var steps = 0
+        while !worker.isDone, steps < 6_000, problems.isEmpty {
+            step()
+            moveClock()
+            steps += 1
+        }
+        if steps == 6_000 { problems.append("the drain did not end") }
+        for client in clients { client.read() }
     }
 
     // MARK: - From the seed

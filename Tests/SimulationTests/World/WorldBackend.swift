@@ -83,9 +83,13 @@ struct ReplyScript {
             reply.ending = trouble == 4 ? .reset : .cut
             reply.isHonest = false
         case 6:
-            // Ends as HTTP, in the middle of what it says.
+            // Ends as HTTP, in the middle of what it says; or just behind Bedrock's messageStop: then
+            // only the usage is missing.
             body = Array(body.prefix(middle))
-            reply.isHonest = false
+            reply.usage = nil
+            reply.isHonest =
+                isBedrock && reply.isStreamed
+                && body.dropLast(4).suffix(24).elementsEqual(#""stopReason":"end_turn"}"#.utf8)
         case 7 where reply.isStreamed:
             body = isBedrock ? exceptionStream(after: body) : lyingStream(after: body)
             reply.isHonest = false

@@ -171,9 +171,12 @@ struct WorldCheck {
             }
         }
         guard let row else {
-            // Wrong keys, limits and a sick journal: refused before a request is admitted.
+            // Wrong keys, limits and a sick journal: refused before a request is admitted; and so is
+            // what has not come whole when the gateway ends.
             let isSick = answer.status == 503 && body.contains("ledger_unavailable")
-            if answer.status != 401, answer.status != 429, !(isSick && hadSickJournal) {
+            if answer.status != 401, answer.status != 429, !(isSick && hadSickJournal),
+                !body.contains(#""draining""#)
+            {
                 problems.append("\(ask.mark) was answered \(answer.status) and has no row")
             }
             return problems
