@@ -98,8 +98,8 @@ struct Transport: ~Copyable {
         return true
     }
 
-    /// Reads once, at most `limit` bytes: `buffer` has a fixed size; decrypted bytes replace what is
-    /// in `plaintext`.
+    /// Reads once, at most `limit` bytes: `buffer` has a fixed size; decrypted bytes replace what
+    /// is in `plaintext`.
     mutating func receive(
         _ kernel: inout some Kernel & ~Copyable, limit: Int = Limits.readBytes,
         buffer: inout [UInt8], plaintext: inout [UInt8]

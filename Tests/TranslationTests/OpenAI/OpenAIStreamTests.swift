@@ -18,7 +18,7 @@ import Wire
         #"data: {"error":{"message":"dead","type":"InternalServerError","param":null,"code":500}}"#
         + "\n\n"
 
-    @Test(arguments: [Int.max, -1, Int.min])
+    @Test(arguments: [Int.max, -1])
     func `counts that a backend makes up can be added up`(_ count: Int) throws {
         let usage =
             #"data: {"choices":[],"usage":{"prompt_tokens":\#(count),"completion_tokens":"#
