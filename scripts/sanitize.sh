@@ -13,7 +13,9 @@ for sanitizer in ${SANITIZERS:-address thread}; do
     scratch=.build-$sanitizer
     swift build --build-tests --sanitize="$sanitizer" --scratch-path "$scratch"
     swift test --skip-build --sanitize="$sanitizer" --scratch-path "$scratch" --parallel
-    # A report makes the binary's exit status, which every end-to-end test looks at, not 0.
+    # A report makes the binary's exit status, which every end-to-end test looks at, not 0. Limits
+    # refill while a slow binary answers: the test of their figures is left to the ordinary run.
     SLUICE=$PWD/$scratch/debug/sluice .venv/bin/python -m pytest -q Tests/EndToEnd/test_sdk.py \
-        Tests/EndToEnd/test_endings.py Tests/EndToEnd/test_hostile_text.py
+        Tests/EndToEnd/test_endings.py Tests/EndToEnd/test_hostile_text.py \
+        -k "not limits_are_announced"
 done

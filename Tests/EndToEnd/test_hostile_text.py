@@ -9,7 +9,7 @@ import sqlite3
 import httpx
 import pytest
 
-from conftest import standard_config
+from conftest import standard_config, wait_for
 from test_hostile import behind
 
 CONTROLS = "".join(map(chr, range(0x20))) + "\x7f" + "".join(map(chr, range(0x80, 0xa0)))
@@ -38,7 +38,8 @@ def field_names(answer):
 
 
 def read_back(gateway, requests):
-    """Checks everything that people and programs read of some requests."""
+    """Checks everything that people and programs read of at least so many requests."""
+    wait_for(lambda: (gateway.folder / "access.log").read_bytes().count(b"\n") >= requests)
     log = (gateway.folder / "access.log").read_bytes()
     errors = (gateway.folder / "stderr.log").read_bytes()
     for text in (log, errors):
@@ -100,7 +101,8 @@ def test_bytes_of_a_head_stay_there(start, simulator, place):
         assert answer.startswith(b"HTTP/1.1 ")
         assert {name for name in field_names(answer) if not name.startswith((b"x-sluice-", b"x-ratelimit-"))} <= known, answer
         json.loads(answer.split(b"\r\n\r\n", 1)[1])
-    for line in read_back(gateway, len(answers)):
+    # What is no HTTP has no line.
+    for line in read_back(gateway, 1):
         json.loads(line)
 
 
