@@ -48,6 +48,7 @@ enum HTTP2Fuzzing {
     private static func serve(_ pieces: [[UInt8]], isAnswered: Bool) -> Story {
         var session = HTTP2Session(serverWith: limits, now: now)
         var story = Story()
+        var ended: Set<Handle> = []
         var output: [UInt8] = []
         for piece in pieces {
             session.receive(piece.span, now: now)
@@ -63,9 +64,13 @@ enum HTTP2Fuzzing {
                     story.bodyBytes += range.count
                 case .end(let stream):
                     story.ends += 1
+                    ended.insert(stream)
                     if isAnswered { answer(stream, &session) }
                 case .refused(let stream, _): if isAnswered { answer(stream, &session) }
-                case .closed(_, let code): story.isBroken = story.isBroken || code != .none
+                case .closed(let stream, let code):
+                    // A peer may break off with NO_ERROR, too.
+                    let isBroken = code != .none || !ended.contains(stream)
+                    story.isBroken = story.isBroken || isBroken
                 case .roomChanged: break
                 }
             }

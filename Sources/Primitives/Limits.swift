@@ -232,6 +232,8 @@ public enum Limits {
     public static let ledgerRefusalRows = 50_000
     /// Beyond this many, rows are left to the journal, and read from it later.
     public static let ledgerWaitingRows = 100_000
+    /// A reload that brings a day or month limit waits this long for rows that it must know of.
+    public static let ledgerAwaitMilliseconds = 2_000
     /// Rows of one transaction.
     public static let ledgerBatchRows = 1_000
     /// How often old rows are looked for, and journals that killed processes have left.

@@ -228,12 +228,10 @@ extension CallInProgress {
         case .tls(let detail) where phase != .answering:
             return (upstream("could not be reached by TLS: \(detail)", backend), .connectFailed)
         case .poolExhausted:
-            var error = APIError(
-                status: 503, type: "server_error", code: "overloaded",
-                message: "All connections to the backend '\(backend)' are busy "
-                    + "(connections.max); try again.",
-                origin: .gateway)
-            error.retryAfterSeconds = 1
+            var error = APIError.unavailable(
+                "overloaded",
+                "All connections to the backend '\(backend)' are busy (connections.max); try again."
+            )
             error.isWorthAnotherTarget = true
             return (error, .connectFailed)
         case .closed, .tls:
@@ -279,15 +277,9 @@ extension CallInProgress {
         return error
     }
 
-    static let draining: APIError = {
-        var error = APIError(
-            status: 503, type: "server_error", code: "draining",
-            message: "The gateway is being stopped and could not finish this request; send it "
-                + "again.",
-            origin: .gateway)
-        error.retryAfterSeconds = 1
-        return error
-    }()
+    static let draining = APIError.unavailable(
+        "draining",
+        "The gateway is being stopped and could not finish this request; send it again.")
 
     static func endpointNotServed(_ request: ClientRequest) -> APIError {
         .badRequest(

@@ -280,15 +280,9 @@ public struct Exchange: ~Copyable {
             message: failure.reason)
     }
 
-    private static let noRoom: APIError = {
-        var error = APIError(
-            status: 503, type: "server_error", code: "overloaded",
-            message: "The gateway holds as many request bodies as it may "
-                + "(limits.buffered_bytes); try again.",
-            origin: .gateway)
-        error.retryAfterSeconds = 1
-        return error
-    }()
+    private static let noRoom = APIError.unavailable(
+        "overloaded",
+        "The gateway holds as many request bodies as it may (limits.buffered_bytes); try again.")
 
     /// A refused request's body is read and thrown away when that is cheaper than a new connection.
     private static func isWorthDiscarding(_ head: borrowing RequestHead) -> Bool {

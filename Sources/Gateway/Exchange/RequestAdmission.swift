@@ -109,25 +109,13 @@ struct RequestAdmission {
                 + "use.")
     }
 
-    static let ledgerUnavailable: APIError = {
-        var error = APIError(
-            status: 503, type: "server_error", code: "ledger_unavailable",
-            message: "The gateway cannot record requests now, and serves none unrecorded; "
-                + "try again.",
-            origin: .gateway)
-        error.retryAfterSeconds = 1
-        return error
-    }()
+    static let ledgerUnavailable = APIError.unavailable(
+        "ledger_unavailable",
+        "The gateway cannot record requests now, and serves none unrecorded; try again.")
 
-    private static let overloaded: APIError = {
-        var error = APIError(
-            status: 503, type: "server_error", code: "overloaded",
-            message: "The gateway serves as many requests as it may "
-                + "(limits.concurrent_requests); try again.",
-            origin: .gateway)
-        error.retryAfterSeconds = 1
-        return error
-    }()
+    private static let overloaded = APIError.unavailable(
+        "overloaded",
+        "The gateway serves as many requests as it may (limits.concurrent_requests); try again.")
 }
 
 /// Who and what a request is counted under; indexes into the plan. -1 is "not known (yet)".

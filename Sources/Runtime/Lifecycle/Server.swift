@@ -256,13 +256,14 @@ public final class Server: Sendable {
         return warnings
     }
 
-    /// Day and month limits that are new to this process go on where the ledger says they are. Rows
-    /// that have not been written yet (`sluice_ledger_lag_seconds`) are missed by a reload.
+    /// Day and month limits that are new to this process go on where the ledger says they are.
     func restoreLimits(
         of plan: Plan, _ configuration: Configuration
     ) throws(PlanFailure) {
+        let restorations = plan.quota.restorations
+        if !restorations.isEmpty { awaitWaitingRows() }
         let (now, wall) = (SystemClock.now(), SystemClock.wallTime())
-        for restoration in plan.quota.restorations {
+        for restoration in restorations {
             do throws(SQLiteFailure) {
                 try LedgerReader.sums(
                     restoration, wall: wall, directory: configuration.stateDirectory
@@ -275,6 +276,17 @@ public final class Server: Sendable {
                 throw PlanFailure(
                     message: "limits cannot be restored from the ledger: \(error.message)")
             }
+        }
+    }
+
+    /// Waits until the ledger has what waits for it now, for a while: a reload must not miss it.
+    private func awaitWaitingRows() {
+        let wanted = metrics.ledgerRows.value + metrics.ledgerWaiting.value
+        let until = SystemClock.now().advanced(byMilliseconds: Limits.ledgerAwaitMilliseconds)
+        while metrics.ledgerRows.value < wanted, metrics.ledgerWaiting.value > 0,
+            SystemClock.now() < until
+        {
+            usleep(5_000)
         }
     }
 

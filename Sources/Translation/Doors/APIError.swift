@@ -59,6 +59,14 @@ public struct APIError: Error, Sendable, Equatable {
         verbatimBody = nil
     }
 
+    /// A 503 of our own that a second later may be none.
+    public static func unavailable(_ code: String, _ message: String) -> APIError {
+        var error = APIError(
+            status: 503, type: "server_error", code: code, message: message, origin: .gateway)
+        error.retryAfterSeconds = 1
+        return error
+    }
+
     /// A 400 that names a field: `invalid_request_error` with one of OpenAI's codes.
     public static func badRequest(_ code: String, param: String?, _ message: String) -> APIError {
         APIError(
