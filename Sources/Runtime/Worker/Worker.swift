@@ -119,10 +119,11 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         context.now = kernel.now()
         context.wall = kernel.wallTime()
         context.admitsRequests = plan.ledger.whenFull == .continue || plan.metrics.canRecord
+        // First the mail: what comes after a reload was answered is served by the new plan.
+        for mail in kernel.takeMail() { open(mail) }
         for event in ready { dispatch(event) }
         ready.removeAll(keepingCapacity: true)
         swap(&ready, &self.ready)
-        for mail in kernel.takeMail() { open(mail) }
         fireTimers()
         finishTurn()
         if context.now >= nextBalance { balance() }
