@@ -1,7 +1,6 @@
 """HTTP/2 as clients speak it: httpx, the `h2` library by hand, the SDK, nghttp and h2load."""
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -289,7 +288,6 @@ def test_both_versions_at_once(gateway):
     assert sorted(results) == [("HTTP/1.1", 200)] * 60 + [("HTTP/2", 200)] * 60
 
 
-@pytest.mark.skipif(not shutil.which("nghttp"), reason="nghttp2-client is not installed")
 def test_nghttp(gateway, tmp_path):
     body = tmp_path / "body.json"
     body.write_text(json.dumps({"model": "llama-3", "messages": HELLO}))
@@ -301,7 +299,6 @@ def test_nghttp(gateway, tmp_path):
     assert "error_code=PROTOCOL_ERROR" not in run.stdout
 
 
-@pytest.mark.skipif(not shutil.which("h2load"), reason="nghttp2-client is not installed")
 def test_h2load(gateway, tmp_path):
     body = tmp_path / "body.json"
     body.write_text(json.dumps({"model": "llama-3", "messages": HELLO}))
