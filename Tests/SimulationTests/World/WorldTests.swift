@@ -24,6 +24,7 @@ import Testing
             }
             if world.world.isKilled { seen["killed", default: 0] += 1 }
             if world.hadSickJournal { seen["sick journal", default: 0] += 1 }
+            if seed % 5_000 == 0 { print("\(seed) worlds played") }
         }
         guard seeds.count >= 64 else { return }
         // Worlds in which nothing happens would prove nothing.
