@@ -53,7 +53,7 @@ enum TranslationFuzzing {
             precondition(bytes.indices.contains(summary.modelRange.lowerBound), "a lost model")
             return ClientRequest(
                 endpoint: endpoint, body: bytes, summary: summary,
-                uniqueID: [UInt8]("0123456789abcdef01234567".utf8), createdSeconds: 1_700_000_000,
+                uniqueID: "0123456789abcdef01234567", createdSeconds: 1_700_000_000,
                 forwardedFields: HeaderFields())
         } catch {
             precondition(error.status == 400, "a refusal that is no 400")

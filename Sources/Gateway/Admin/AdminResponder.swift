@@ -125,7 +125,7 @@ public struct AdminResponder: Sendable {
     }
 
     private static func error(_ error: APIError) -> AdminAnswer {
-        json(error.status, ErrorEnvelope.write(error, requestID: []))
+        json(error.status, ErrorEnvelope.write(error, requestID: ""))
     }
 
     private static func json(_ status: Int, _ body: [UInt8]) -> AdminAnswer {

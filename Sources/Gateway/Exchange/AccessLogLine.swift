@@ -24,55 +24,93 @@ enum AccessLogLine {
     }
 
     private static func appendJSON(_ row: LedgerRow, to line: inout [UInt8]) {
-        // Written in place, behind the lines before it.
+        line.append(addingCapacity: capacity(row)) { output in
+            output.append("{\"ts\":\"")
+            RFC3339.append(WallTime(milliseconds: row.startedAtMilliseconds), to: &output)
+            text("\",\"id\":\"", row.id, &output)
+            text("\",\"request_id\":\"", row.requestID, &output)
+            text("\",\"tenant\":\"", row.tenant, &output)
+            text("\",\"key_id\":\"", row.keyID, &output)
+            text("\",\"endpoint\":\"", row.endpoint, &output)
+            text("\",\"route\":\"", row.route, &output)
+            text("\",\"backend\":\"", row.backend, &output)
+            text("\",\"model\":\"", row.model, &output)
+            text("\",\"upstream_model\":\"", row.upstreamModel, &output)
+            output.append("\",\"streamed\":")
+            if row.isStreamed { output.append("true") } else { output.append("false") }
+            number(",\"status\":", row.status, &output)
+            if let code = row.errorCode { member(",\"error_code\":\"", code, &output) }
+            if let reason = row.finishReason { member(",\"finish_reason\":\"", reason, &output) }
+            number(",\"attempts\":", row.attempts, &output)
+            number(",\"input_tokens\":", row.usage.input, &output)
+            number(",\"output_tokens\":", row.usage.output, &output)
+            number(",\"cache_read_tokens\":", row.usage.cacheRead, &output)
+            number(",\"cache_write_tokens\":", row.usage.cacheWrite, &output)
+            number(",\"reasoning_tokens\":", row.usage.reasoning, &output)
+            member(",\"usage_source\":\"", row.usageSource.rawValue, &output)
+            output.append(",\"cost_nanousd\":")
+            if let cost = row.costNanodollars {
+                output.append(decimal: cost)
+            } else {
+                output.append("null")
+            }
+            if let time = row.timeToFirstTokenMilliseconds {
+                number(",\"ttft_ms\":", time, &output)
+            }
+            number(",\"duration_ms\":", row.durationMilliseconds, &output)
+            number(",\"overhead_us\":", row.overheadMicroseconds, &output)
+            number(",\"request_bytes\":", row.requestBytes, &output)
+            number(",\"response_bytes\":", row.responseBytes, &output)
+            output.append("}\n")
+        }
+    }
+
+    /// Room for a line: names, numbers and punctuation, and each byte of a text as `\u0000`.
+    private static func capacity(_ row: LedgerRow) -> Int {
+        let fixed = 1200
+        var texts = row.id.utf8.count + row.requestID.utf8.count + row.tenant.utf8.count
+        texts += row.keyID.utf8.count + row.endpoint.utf8.count + row.route.utf8.count
+        texts += row.backend.utf8.count + row.model.utf8.count + row.upstreamModel.utf8.count
+        texts += (row.errorCode?.utf8.count ?? 0) + (row.finishReason?.utf8.count ?? 0)
+        return fixed + 6 * texts
+    }
+
+    /// What comes before a text, its opening quote included, and the text. What is next closes it.
+    @inline(__always)
+    private static func text(
+        _ opening: StaticString, _ text: String, _ output: inout OutputSpan<UInt8>
+    ) {
+        output.append(opening)
+        appendPrintable(text, &output)
+    }
+
+    /// A whole member whose value is a text.
+    @inline(__always)
+    private static func member(
+        _ opening: StaticString, _ text: String, _ output: inout OutputSpan<UInt8>
+    ) {
+        Self.text(opening, text, &output)
+        output.append("\"")
+    }
+
+    @inline(__always)
+    private static func number(
+        _ opening: StaticString, _ number: Int, _ output: inout OutputSpan<UInt8>
+    ) {
+        output.append(opening)
+        output.append(decimal: number)
+    }
+
+    private static func appendPrintable(_ text: String, _ output: inout OutputSpan<UInt8>) {
+        guard !text.utf8.allSatisfy(isPlain) else { return output.append(utf8: text) }
         var writer = JSONWriter()
-        swap(&writer.bytes, &line)
-        writer.beginObject()
-        writer.key("ts")
-        writer.beginString()
-        RFC3339.append(
-            WallTime(milliseconds: row.startedAtMilliseconds), to: &writer.bytes)
-        writer.endString()
-        write("id", row.id, to: &writer)
-        write("request_id", row.requestID, to: &writer)
-        write("tenant", row.tenant, to: &writer)
-        write("key_id", row.keyID, to: &writer)
-        write("endpoint", row.endpoint, to: &writer)
-        write("route", row.route, to: &writer)
-        write("backend", row.backend, to: &writer)
-        write("model", row.model, to: &writer)
-        write("upstream_model", row.upstreamModel, to: &writer)
-        writer.key("streamed")
-        writer.bool(row.isStreamed)
-        write("status", row.status, to: &writer)
-        if let code = row.errorCode { write("error_code", code, to: &writer) }
-        if let reason = row.finishReason { write("finish_reason", reason, to: &writer) }
-        write("attempts", row.attempts, to: &writer)
-        write("input_tokens", row.usage.input, to: &writer)
-        write("output_tokens", row.usage.output, to: &writer)
-        write("cache_read_tokens", row.usage.cacheRead, to: &writer)
-        write("cache_write_tokens", row.usage.cacheWrite, to: &writer)
-        write("reasoning_tokens", row.usage.reasoning, to: &writer)
-        write("usage_source", row.usageSource.rawValue, to: &writer)
-        writer.key("cost_nanousd")
-        if let cost = row.costNanodollars { writer.integer(cost) } else { writer.null() }
-        if let time = row.timeToFirstTokenMilliseconds { write("ttft_ms", time, to: &writer) }
-        write("duration_ms", row.durationMilliseconds, to: &writer)
-        write("overhead_us", row.overheadMicroseconds, to: &writer)
-        write("request_bytes", row.requestBytes, to: &writer)
-        write("response_bytes", row.responseBytes, to: &writer)
-        writer.endObject()
-        swap(&writer.bytes, &line)
-        line.append(UInt8(ascii: "\n"))
-    }
-
-    private static func write(_ name: StaticString, _ text: String, to writer: inout JSONWriter) {
-        writer.key(name)
         writer.string(printable: text)
+        output.append(span: writer.bytes.span.extracting(1..<writer.bytes.count - 1))
     }
 
-    private static func write(_ name: StaticString, _ number: Int, to writer: inout JSONWriter) {
-        writer.key(name)
-        writer.integer(number)
+    /// Whether a byte stands for itself, in JSON and on a terminal.
+    @inline(__always)
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte < 0x7f && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
     }
 }

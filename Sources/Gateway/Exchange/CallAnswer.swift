@@ -196,7 +196,7 @@ extension CallInProgress {
     }
 
     private func appendCommonFields(to fields: inout HeaderFields, context: ExchangeContext) {
-        fields.append("x-request-id", origin.requestID)
+        fields.append("x-request-id", text: origin.requestID)
         if labels.backend >= 0 {
             fields.append("x-sluice-backend", text: plan.backends[labels.backend].name)
         }

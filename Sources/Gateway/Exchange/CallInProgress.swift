@@ -270,14 +270,13 @@ final class CallInProgress {
         afterError error: APIError?, context: inout ExchangeContext, orders: inout ExchangeOrders
     ) {
         let targets = plan.routes[route].targets
-        let usable = targets.map { target in
-            plan.backends[target.backend].provider.endpoints.contains(request.endpoint)
+        let choice = TargetPicker.pick(
+            weights: plan.routes[route].weights, random: &context.random
+        ) { index in
+            let provider = plan.backends[targets[index].backend].provider
+            return triedTargets.contains(index) || !provider.endpoints.contains(request.endpoint)
         }
-        let excluded = targets.indices.filter { triedTargets.contains($0) || !usable[$0] }
-        guard
-            let index = TargetPicker.pick(
-                weights: targets.map(\.weight), excluding: excluded, random: &context.random)
-        else {
+        guard let index = choice else {
             let last = error ?? Self.endpointNotServed(request)
             return end(with: last, context: context, orders: &orders)
         }

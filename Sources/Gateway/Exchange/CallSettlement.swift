@@ -171,8 +171,8 @@ extension CallInProgress {
 
     /// The members that do not depend on how the call ends.
     private func describe(_ row: inout LedgerRow) {
-        row.id = String(decoding: origin.id, as: UTF8.self)
-        row.requestID = String(decoding: origin.requestID, as: UTF8.self)
+        row.id = origin.id
+        row.requestID = origin.requestID
         row.startedAtMilliseconds = origin.startedAt.milliseconds
         row.tenant = plan.tenants[labels.tenant].name
         row.keyID = labels.keyID
@@ -225,8 +225,8 @@ struct LocalAnswerRecord {
 
     func record(context: ExchangeContext, orders: inout ExchangeOrders) {
         var row = LedgerRow()
-        row.id = String(decoding: origin.id, as: UTF8.self)
-        row.requestID = String(decoding: origin.requestID, as: UTF8.self)
+        row.id = origin.id
+        row.requestID = origin.requestID
         row.startedAtMilliseconds = origin.startedAt.milliseconds
         row.tenant = labels.tenant >= 0 ? plan.tenants[labels.tenant].name : ""
         row.keyID = labels.keyID

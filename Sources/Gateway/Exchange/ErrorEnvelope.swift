@@ -5,19 +5,14 @@ public import Wire
 /// OpenAI's error object, all four members present (rule E1).
 public enum ErrorEnvelope {
     /// The envelope as JSON; the message ends with the request id when there is one.
-    public static func write(_ error: APIError, requestID: [UInt8]) -> [UInt8] {
-        var message = Array(error.message.utf8)
-        if !requestID.isEmpty {
-            message.append(contentsOf: [UInt8](" (request id: "))
-            message.append(contentsOf: requestID)
-            message.append(UInt8(ascii: ")"))
-        }
+    public static func write(_ error: APIError, requestID: String) -> [UInt8] {
+        let suffix = requestID.isEmpty ? "" : " (request id: \(requestID))"
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("error")
         writer.beginObject()
         writer.key("message")
-        writer.string(bytes: message)
+        writer.string(text: error.message + suffix)
         writer.key("type")
         writer.string(text: error.type)
         writer.key("param")

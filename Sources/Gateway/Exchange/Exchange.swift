@@ -336,7 +336,7 @@ extension Exchange {
         var fields = fields
         let body = origin.compressed(body, &fields)
         fields.append("content-type", "application/json")
-        fields.append("x-request-id", origin.requestID)
+        fields.append("x-request-id", text: origin.requestID)
         orders.head = ExchangeOrders.Head(
             status: status, fields: fields, framing: .length(body.count))
         orders.body.append(contentsOf: body)

@@ -64,17 +64,23 @@ public struct ExchangeOrders {
     /// No orders.
     public init() {}
 
+    /// Whether nothing is to be done.
+    public var isEmpty: Bool {
+        head == nil && body.isEmpty && ending == .open && upstream.isEmpty && records.isEmpty
+            && imagesToFetch.isEmpty && logLine.isEmpty
+    }
+
     /// Forgets all orders and keeps the memory.
     public mutating func reset() {
         head = nil
-        body.removeAll(keepingCapacity: true)
+        if !body.isEmpty { body.removeAll(keepingCapacity: true) }
         ending = .open
         if trailers.count > 0 { trailers = HeaderFields() }
-        upstream.removeAll(keepingCapacity: true)
-        imagesToFetch.removeAll()
-        records.removeAll(keepingCapacity: true)
+        if !upstream.isEmpty { upstream.removeAll(keepingCapacity: true) }
+        if !imagesToFetch.isEmpty { imagesToFetch.removeAll() }
+        if !records.isEmpty { records.removeAll(keepingCapacity: true) }
         row = nil
-        logLine.removeAll(keepingCapacity: true)
+        if !logLine.isEmpty { logLine.removeAll(keepingCapacity: true) }
     }
 }
 
@@ -108,17 +114,13 @@ public struct ExchangeContext {
     }
 
     /// Our own id of a request: 24 hexadecimal digits, unique across workers and restarts.
-    mutating func makeID() -> [UInt8] {
+    mutating func makeID() -> String {
         idCounter &+= 1
-        var id: [UInt8] = []
-        id.reserveCapacity(24)
-        for shift in stride(from: 56, through: 0, by: -8) {
-            id.append(hexadecimal: UInt8(truncatingIfNeeded: idPrefix >> shift))
+        let id = [UInt8](capacity: 24) { output in
+            output.append(hexadecimal: idPrefix, width: 16)
+            output.append(hexadecimal: UInt64(idCounter), width: 8)
         }
-        for shift in stride(from: 24, through: 0, by: -8) {
-            id.append(hexadecimal: UInt8(truncatingIfNeeded: idCounter >> shift))
-        }
-        return id
+        return String(decoding: id, as: UTF8.self)
     }
 }
 

@@ -4,9 +4,9 @@ import Wire
 /// Where a request came from and when: what every answer, log line and ledger row begins with.
 struct RequestOrigin: Sendable {
     /// Our own unique id.
-    let id: [UInt8]
+    let id: String
     /// The client's `x-request-id` if it was sane, else one of ours.
-    let requestID: [UInt8]
+    let requestID: String
     /// When the head arrived.
     let receivedAt: Instant
     /// The same in civil time.
@@ -25,11 +25,9 @@ struct RequestOrigin: Sendable {
         target = head.target
         acceptsGzip = ContentCoding.isGzipAccepted(head.fields)
         if let given = head.fields.value(of: "x-request-id"), Self.isSane(given) {
-            requestID = given
+            requestID = String(decoding: given, as: UTF8.self)
         } else {
-            var made = [UInt8]("req_")
-            made.append(contentsOf: id)
-            requestID = made
+            requestID = "req_" + id
         }
         var forwarded = HeaderFields()
         // W3C Trace Context: both go on, or a trace ends here.
@@ -39,7 +37,7 @@ struct RequestOrigin: Sendable {
                 forwarded.append("tracestate", state)
             }
         }
-        forwarded.append("x-request-id", requestID)
+        forwarded.append("x-request-id", text: requestID)
         forwardedFields = forwarded
     }
 

@@ -23,36 +23,44 @@ public enum JournalRecord: Sendable, Equatable {
 
     /// Appends the record of an admitted request.
     public static func append(opened row: LedgerRow, to bytes: inout [UInt8]) {
-        append(openedKind, to: &bytes) { JournalPayload.append(row, to: &$0) }
+        append(openedKind, JournalPayload.capacity(row), to: &bytes) {
+            JournalPayload.append(row, to: &$0)
+        }
     }
 
     /// Appends the record of a settled request.
     public static func append(settled row: LedgerRow, to bytes: inout [UInt8]) {
-        append(settledKind, to: &bytes) { JournalPayload.append(row, to: &$0) }
+        append(settledKind, JournalPayload.capacity(row), to: &bytes) {
+            JournalPayload.append(row, to: &$0)
+        }
     }
 
     /// Appends a record that says nothing. Each segment begins with one: opening it then shows
     /// that the disk has room for more than a few bytes.
     public static func appendPadding(to bytes: inout [UInt8]) {
-        append(paddingKind, to: &bytes) { bytes in
-            bytes.append(contentsOf: repeatElement(0, count: Limits.journalPaddingBytes))
+        append(paddingKind, Limits.journalPaddingBytes, to: &bytes) { output in
+            output.append(repeating: 0, count: Limits.journalPaddingBytes)
         }
     }
 
+    /// `capacity` is what the payload takes at most.
+    @inline(__always)
     private static func append(
-        _ kind: UInt8, to bytes: inout [UInt8], payload: (inout [UInt8]) -> Void
+        _ kind: UInt8, _ capacity: Int, to bytes: inout [UInt8],
+        payload: (inout OutputSpan<UInt8>) -> Void
     ) {
-        let start = bytes.count
-        bytes.append(contentsOf: magic)
-        bytes.append(kind)
-        bytes.append(version)
-        bytes.append(contentsOf: repeatElement(0, count: 4))
-        payload(&bytes)
-        let length = UInt32(truncatingIfNeeded: bytes.count - start - headBytes)
-        for index in 0..<4 {
-            bytes[start + 6 + index] = UInt8(truncatingIfNeeded: length >> (24 - 8 * index))
+        bytes.append(addingCapacity: headBytes + capacity + checksumBytes) { output in
+            for byte in magic { output.append(byte) }
+            output.append(kind)
+            output.append(version)
+            output.append(bigEndian: UInt32(0))
+            payload(&output)
+            let length = UInt32(truncatingIfNeeded: output.count - headBytes)
+            var written = output.mutableSpan
+            for index in 0..<4 {
+                written[6 + index] = UInt8(truncatingIfNeeded: length >> (24 - 8 * index))
+            }
+            output.append(bigEndian: CRC32.checksum(output.span.extracting(magic.count...)))
         }
-        let checksum = CRC32.checksum(bytes.span.extracting((start + magic.count)...))
-        bytes.append(bigEndian: checksum)
     }
 }

@@ -12,23 +12,23 @@ struct MetricsPage {
         return text
     }
 
-    mutating func write(_ shard: MetricsShard, reloads: [String: Int], metrics: Metrics) {
-        writeRequests(shard)
-        writeTokens(shard)
-        writeGenAI(shard)
+    mutating func write(_ totals: MetricsTotals, reloads: [String: Int], metrics: Metrics) {
+        writeRequests(totals)
+        writeTokens(totals)
+        writeGenAI(totals)
         writePairs(
-            "sluice_limit_rejections", "Requests refused by a limit.", shard.rejections,
+            "sluice_limit_rejections", "Requests refused by a limit.", totals.rejections,
             ("tenant", "limit"))
         writePairs(
-            "sluice_limit_cuts", "Streams ended by a limit.", shard.cuts, ("tenant", "limit"))
+            "sluice_limit_cuts", "Streams ended by a limit.", totals.cuts, ("tenant", "limit"))
         writePairs(
-            "sluice_attempts", "Tries at a backend by their end.", shard.attempts,
+            "sluice_attempts", "Tries at a backend by their end.", totals.attempts,
             ("backend", "outcome"))
         writePairs(
             "sluice_unknown_price", "Requests whose model has no known price.",
-            shard.unknownPrices, ("backend", "route"))
+            totals.unknownPrices, ("backend", "route"))
         header("sluice_gateway_overhead_seconds", "histogram", "Time in the gateway itself.")
-        histogram("sluice_gateway_overhead_seconds", [], shard.overhead)
+        histogram("sluice_gateway_overhead_seconds", [], totals.overhead)
         writeGauges(metrics)
         writeLedger(metrics)
         header("sluice_config_reloads", "counter", "Reloads of the configuration.")
@@ -37,27 +37,27 @@ struct MetricsPage {
         }
     }
 
-    private mutating func writeRequests(_ shard: MetricsShard) {
+    private mutating func writeRequests(_ totals: MetricsTotals) {
         header("sluice_requests", "counter", "Answered requests.")
-        var totals: [[String]: Int] = [:]
-        for (key, count) in shard.requests {
+        var sums: [[String]: Int] = [:]
+        for (key, count) in totals.requests {
             let labels = key.labels
             let name = [labels.tenant, labels.route, labels.backend, String(key.status)]
-            totals[name, default: 0] += count
+            sums[name, default: 0] += count
         }
-        for (name, count) in totals.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
+        for (name, count) in sums.sorted(by: { $0.key.lexicographicallyPrecedes($1.key) }) {
             let labels = Array(zip(["tenant", "route", "backend", "status"], name))
             sample("sluice_requests_total", labels, count.description)
         }
     }
 
-    private mutating func writeTokens(_ shard: MetricsShard) {
+    private mutating func writeTokens(_ totals: MetricsTotals) {
         struct Sum {
             var kinds: [String: Int] = [:]
             var cost: Int64 = 0
         }
         var sums: [[String]: Sum] = [:]
-        for (labels, tokens) in shard.tokens {
+        for (labels, tokens) in totals.tokens {
             let name = [labels.tenant, labels.route, labels.backend]
             var sum = sums[name] ?? Sum()
             for (kind, count) in [
@@ -88,9 +88,9 @@ struct MetricsPage {
         }
     }
 
-    private mutating func writeGenAI(_ shard: MetricsShard) {
+    private mutating func writeGenAI(_ totals: MetricsTotals) {
         header("gen_ai_client_token_usage", "histogram", "Tokens of a request.")
-        for (labels, tokens) in sorted(shard.tokens) {
+        for (labels, tokens) in sorted(totals.tokens) {
             let common = genAILabels(labels)
             histogram(
                 "gen_ai_client_token_usage", common + [("gen_ai_token_type", "input")],
@@ -100,7 +100,7 @@ struct MetricsPage {
                 tokens.outputSizes)
         }
         header("gen_ai_server_request_duration_seconds", "histogram", "Time of a request.")
-        let durations = shard.durations.sorted {
+        let durations = totals.durations.sorted {
             (order($0.key.labels) + [$0.key.errorType]).lexicographicallyPrecedes(
                 order($1.key.labels) + [$1.key.errorType])
         }
@@ -112,13 +112,13 @@ struct MetricsPage {
         header(
             "gen_ai_server_time_to_first_token_seconds", "histogram",
             "Time to a stream's first event.")
-        for (labels, values) in sorted(shard.firstTokens) {
+        for (labels, values) in sorted(totals.firstTokens) {
             histogram("gen_ai_server_time_to_first_token_seconds", genAILabels(labels), values)
         }
         header(
             "gen_ai_server_time_per_output_token_seconds", "histogram",
             "Time for each further token of a stream.")
-        for (labels, values) in sorted(shard.outputTokens) {
+        for (labels, values) in sorted(totals.outputTokens) {
             histogram("gen_ai_server_time_per_output_token_seconds", genAILabels(labels), values)
         }
     }
@@ -219,20 +219,11 @@ struct MetricsPage {
 
     /// One entry for each set of GenAI labels, which leave tenant and backend out.
     private func sorted(
-        _ entries: [RequestLabels: MetricsShard.Tokens]
-    ) -> [(RequestLabels, MetricsShard.Tokens)] {
-        var merged: [RequestLabels: MetricsShard.Tokens] = [:]
+        _ entries: [RequestLabels: TokenCounts]
+    ) -> [(RequestLabels, TokenCounts)] {
+        var merged: [RequestLabels: TokenCounts] = [:]
         for (labels, tokens) in entries {
-            let shared = RequestLabels(
-                tenant: "", route: labels.route, backend: "", provider: labels.provider,
-                operation: labels.operation, upstreamModel: labels.upstreamModel)
-            guard var sum = merged[shared] else {
-                merged[shared] = tokens
-                continue
-            }
-            sum.inputSizes = sum.inputSizes.merged(with: tokens.inputSizes)
-            sum.outputSizes = sum.outputSizes.merged(with: tokens.outputSizes)
-            merged[shared] = sum
+            merged[labels.withoutTenantAndBackend, default: TokenCounts()].add(tokens)
         }
         return merged.sorted { order($0.key).lexicographicallyPrecedes(order($1.key)) }
             .map { ($0.key, $0.value) }

@@ -1,7 +1,9 @@
 public import Translation
 
 /// What one model's tokens cost, in pico-dollars per token: 1 US dollar per million is 1,000,000.
-public struct Price: Sendable, Equatable {
+///
+/// Immutable and shared: requests hand it around.
+public final class Price: Sendable {
     /// The figures of one tier, or of the whole table; a missing one falls back to a broader class.
     public struct Figures: Sendable, Equatable {
         /// A prompt token.
@@ -94,7 +96,7 @@ public struct Price: Sendable, Equatable {
         let oneHour = min(usage.cacheWriteOneHour, usage.cacheWrite)
         let plainInput = usage.input - usage.cacheRead - usage.cacheWrite - usage.audioInput
         let plainOutput = usage.output - usage.reasoning - usage.audioOutput
-        let parts: [(tokens: Int, price: Int64)] = [
+        let parts: [8 of (tokens: Int, price: Int64)] = [
             (plainInput, input),
             (usage.cacheRead, figures.cacheRead ?? input),
             (usage.cacheWrite - oneHour, cacheWrite),
@@ -105,7 +107,8 @@ public struct Price: Sendable, Equatable {
             (usage.audioOutput, figures.audioOutput ?? output),
         ]
         var picodollars: Int64 = 0
-        for part in parts where part.tokens > 0 {
+        for index in parts.indices where parts[index].tokens > 0 {
+            let part = parts[index]
             let (product, overflow) = Int64(part.tokens).multipliedReportingOverflow(by: part.price)
             let (sum, tooLarge) = picodollars.addingReportingOverflow(product)
             guard !overflow, !tooLarge else { return .max / 1000 }

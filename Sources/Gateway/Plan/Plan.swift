@@ -27,7 +27,7 @@ public final class Plan: Sendable {
     public let createdSeconds: Int64
 
     private let routeTable: RouteTable
-    private let keys: [[UInt8]: KeyPlan]
+    private let keys: [KeyDigest: KeyPlan]
     /// The tenants of certificates' subjects.
     private let subjects: [String: Int]
     private let isOpen: Bool
@@ -83,7 +83,7 @@ public final class Plan: Sendable {
     /// Keys are found by their SHA-256 digest: where a look-up stops says nothing about a key.
     public func authenticate(_ key: Span<UInt8>?) -> (tenant: Int, keyID: String)? {
         guard let key else { return isOpen ? (0, "") : nil }
-        guard let found = keys[SHA256.digest(key)] else { return isOpen ? (0, "") : nil }
+        guard let found = keys[KeyDigest(SHA256.digest(key))] else { return isOpen ? (0, "") : nil }
         return (found.tenant, found.keyID)
     }
 
@@ -119,17 +119,40 @@ public final class Plan: Sendable {
         return subjects
     }
 
-    private static func index(_ keyDigests: [[[UInt8]]]) -> [[UInt8]: KeyPlan] {
-        var keys: [[UInt8]: KeyPlan] = [:]
+    private static func index(_ keyDigests: [[[UInt8]]]) -> [KeyDigest: KeyPlan] {
+        var keys: [KeyDigest: KeyPlan] = [:]
         for (tenant, digests) in keyDigests.enumerated() {
             for digest in digests {
                 var name: [UInt8] = []
                 name.append(hexadecimal: Array(digest.prefix(6)))
-                keys[digest] = KeyPlan(tenant: tenant, keyID: String(decoding: name, as: UTF8.self))
+                keys[KeyDigest(digest)] = KeyPlan(
+                    tenant: tenant, keyID: String(decoding: name, as: UTF8.self))
             }
         }
         return keys
     }
+}
+
+/// The SHA-256 digest of an API key.
+private struct KeyDigest: Hashable, Sendable {
+    private let words: [4 of UInt64]
+
+    /// Of 32 bytes.
+    init(_ digest: [UInt8]) {
+        var words: [4 of UInt64] = [0, 0, 0, 0]
+        for (index, byte) in digest.prefix(32).enumerated() {
+            words[index / 8] = words[index / 8] << 8 | UInt64(byte)
+        }
+        self.words = words
+    }
+
+    static func == (left: KeyDigest, right: KeyDigest) -> Bool {
+        left.words[0] == right.words[0] && left.words[1] == right.words[1]
+            && left.words[2] == right.words[2] && left.words[3] == right.words[3]
+    }
+
+    /// A digest is spread evenly already.
+    func hash(into hasher: inout Hasher) { hasher.combine(words[0]) }
 }
 
 /// A tenant, ready for use.
@@ -148,6 +171,8 @@ public struct RoutePlan: Sendable {
     public let isGlob: Bool
     /// Where it is served.
     public let targets: [TargetPlan]
+    /// The targets' weights.
+    let weights: [Int]
 
     init(_ route: RouteConfiguration, backends: [BackendPlan], prices: PriceBook) {
         name = route.model
@@ -161,6 +186,7 @@ public struct RoutePlan: Sendable {
                 target, servedModel: isGlob ? nil : route.model, backend: index,
                 plan: backends[index], prices: prices)
         }
+        weights = targets.map(\.weight)
     }
 }
 

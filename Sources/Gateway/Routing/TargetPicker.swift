@@ -2,16 +2,23 @@
 public enum TargetPicker {
     /// The index of a target that is not excluded; nil when none is left. Weights are at least 1.
     public static func pick(
-        weights: [Int], excluding excluded: [Int], random: inout some RandomNumberGenerator
+        weights: [Int], random: inout some RandomNumberGenerator,
+        excluding isExcluded: (Int) -> Bool
     ) -> Int? {
-        let candidates = weights.indices.filter { !excluded.contains($0) }
-        guard candidates.count > 1 else { return candidates.first }
-        let total = candidates.reduce(0) { $0 + weights[$1] }
+        var total = 0
+        var last: Int?
+        var count = 0
+        for index in weights.indices where !isExcluded(index) {
+            total += weights[index]
+            last = index
+            count += 1
+        }
+        guard count > 1 else { return last }
         var rest = Int.random(in: 0..<max(1, total), using: &random)
-        for index in candidates {
+        for index in weights.indices where !isExcluded(index) {
             rest -= weights[index]
             if rest < 0 { return index }
         }
-        return candidates.last
+        return last
     }
 }

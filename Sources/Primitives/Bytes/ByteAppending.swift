@@ -28,20 +28,12 @@ extension [UInt8] {
         append(decimal: number, width: 1)
     }
 
-    /// Appends a whole number in decimal with at least `width` digits, zeros in front; at most 20.
+    /// Appends a whole number in decimal with at least `width` digits, zeros in front.
     public mutating func append(decimal number: UInt64, width: Int) {
-        var digits = InlineArray<20, UInt8>(repeating: UInt8(ascii: "0"))
-        var first = digits.count
-        var rest = number
-        repeat {
-            first -= 1
-            digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
-            rest /= 10
-        } while rest > 0
-        append(span: digits.span.extracting(Swift.min(first, digits.count - width)..<digits.count))
+        append(addingCapacity: Swift.max(20, width)) { $0.append(decimal: number, width: width) }
     }
 
-    /// Appends a whole number in decimal with at least `width` digits, zeros in front; at most 20.
+    /// Appends a whole number in decimal with at least `width` digits, zeros in front.
     public mutating func append(decimal number: Int, width: Int) {
         append(decimal: UInt64(clamping: number), width: width)
     }

@@ -1,6 +1,10 @@
+import Glibc
+
 /// Comparing and searching bytes from the wire.
 extension Span where Element == UInt8 {
-    /// Whether the bytes are exactly those of a literal.
+    /// Whether the bytes are exactly those of a literal. Most are not even as long: that is seen at
+    /// the caller's.
+    @inlinable
     public func equals(_ literal: StaticString) -> Bool {
         guard count == literal.utf8CodeUnitCount else { return false }
         return literal.withUTF8Buffer { text in
@@ -11,6 +15,7 @@ extension Span where Element == UInt8 {
 
     /// Whether the bytes are those of a literal, ASCII letters compared without case.
     /// The literal must be lower-case.
+    @inlinable
     public func equalsIgnoringCase(_ lowercased: StaticString) -> Bool {
         guard count == lowercased.utf8CodeUnitCount else { return false }
         return lowercased.withUTF8Buffer { text in
@@ -29,6 +34,7 @@ extension Span where Element == UInt8 {
     }
 
     /// Whether the bytes begin with a literal.
+    @inlinable
     public func starts(with literal: StaticString) -> Bool {
         guard count >= literal.utf8CodeUnitCount else { return false }
         return extracting(0..<literal.utf8CodeUnitCount).equals(literal)
@@ -36,12 +42,13 @@ extension Span where Element == UInt8 {
 
     /// The index of the first `byte` at or after `start`; nil when there is none.
     public func firstIndex(of byte: UInt8, from start: Int = 0) -> Int? {
-        var index = start
-        while index < count {
-            if self[index] == byte { return index }
-            index += 1
+        guard start < count else { return nil }
+        return unsafe withUnsafeBytes { bytes in
+            guard let first = bytes.baseAddress,
+                let found = unsafe memchr(first + start, Int32(byte), count - start)
+            else { return nil }
+            return unsafe UnsafeRawPointer(found) - first
         }
-        return nil
     }
 
     /// A copy of the bytes.
@@ -58,12 +65,14 @@ extension Span where Element == UInt8 {
 
 extension UInt8 {
     /// The byte with `A` to `Z` turned into `a` to `z`.
-    public var asciiLowercased: UInt8 {
+    @inlinable public var asciiLowercased: UInt8 {
         self >= UInt8(ascii: "A") && self <= UInt8(ascii: "Z") ? self | 0x20 : self
     }
 
     /// Whether the byte is an ASCII digit.
-    public var isASCIIDigit: Bool { self >= UInt8(ascii: "0") && self <= UInt8(ascii: "9") }
+    @inlinable public var isASCIIDigit: Bool {
+        self >= UInt8(ascii: "0") && self <= UInt8(ascii: "9")
+    }
 }
 
 extension UInt8 {

@@ -9,17 +9,29 @@ public enum RFC3339 {
 
     /// Appends the same.
     public static func append(_ time: WallTime, to bytes: inout [UInt8]) {
+        bytes.append(addingCapacity: capacity) { append(time, to: &$0) }
+    }
+
+    /// More than any time takes, in bytes.
+    public static let capacity = 40
+
+    /// Writes the same, where there is room for `capacity` bytes.
+    public static func append(_ time: WallTime, to output: inout OutputSpan<UInt8>) {
         let date = CivilDate(time)
-        let parts =
-            [
-                (date.year, 4, "-"), (date.month, 2, "-"), (date.day, 2, "T"), (date.hour, 2, ":"),
-                (date.minute, 2, ":"), (date.second, 2, "."), (date.millisecond, 3, "Z"),
-            ] as [7 of (Int, Int, Unicode.Scalar)]
-        for index in parts.indices {
-            let (number, width, separator) = parts[index]
-            bytes.append(decimal: number, width: width)
-            bytes.append(UInt8(ascii: separator))
-        }
+        output.append(decimal: UInt64(clamping: date.year), width: 4)
+        output.append("-")
+        output.append(decimal: UInt64(clamping: date.month), width: 2)
+        output.append("-")
+        output.append(decimal: UInt64(clamping: date.day), width: 2)
+        output.append("T")
+        output.append(decimal: UInt64(clamping: date.hour), width: 2)
+        output.append(":")
+        output.append(decimal: UInt64(clamping: date.minute), width: 2)
+        output.append(":")
+        output.append(decimal: UInt64(clamping: date.second), width: 2)
+        output.append(".")
+        output.append(decimal: UInt64(clamping: date.millisecond), width: 3)
+        output.append("Z")
     }
 
     /// The time that a text names: `2026-01-02`, `2026-01-02T03:04:05Z`, with a fraction or an

@@ -25,7 +25,7 @@ struct LedgerKeeper {
     /// Takes what a worker has handed over. Called for all queues, in a round.
     mutating func collect(_ queue: LedgerQueue) {
         let taken = queue.take()
-        waiting.append(contentsOf: taken.rows)
+        if waiting.isEmpty { waiting = taken.rows } else { waiting += taken.rows }
         if let since = taken.since { oldest = min(oldest ?? since, since) }
         retired.append(contentsOf: taken.retired)
         if let segment = taken.current {

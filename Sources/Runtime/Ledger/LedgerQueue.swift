@@ -37,8 +37,9 @@ public final class LedgerQueue: Sendable {
         self.lost = lost
     }
 
-    /// Adds rows. When too many wait already, they are left to the journal if it has them.
-    public func append(_ rows: [LedgerRow], areJournalled: Bool) {
+    /// Takes rows; `rows` is empty then. When too many wait already, they are left to the journal
+    /// if it has them.
+    public func append(_ rows: inout [LedgerRow], areJournalled: Bool) {
         guard !rows.isEmpty else { return }
         pending.withLock { pending in
             guard waiting.value < Limits.ledgerWaitingRows else {
@@ -46,9 +47,14 @@ public final class LedgerQueue: Sendable {
                 return
             }
             waiting.add(rows.count)
-            if pending.taken.rows.isEmpty { pending.taken.since = SystemClock.now() }
-            pending.taken.rows.append(contentsOf: rows)
+            if pending.taken.rows.isEmpty {
+                pending.taken.since = SystemClock.now()
+                swap(&pending.taken.rows, &rows)
+            } else {
+                pending.taken.rows.append(contentsOf: rows)
+            }
         }
+        rows.removeAll(keepingCapacity: true)
     }
 
     /// Another segment is written from now on, or none; the former one is given up.

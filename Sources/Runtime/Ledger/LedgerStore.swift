@@ -43,6 +43,8 @@ public final class LedgerStore {
 
     private let database: SQLiteDatabase
     private let insert: SQLiteStatement
+    /// What `insert` has been given last.
+    private var bound: LedgerRow?
 
     /// Where the file of a state directory is.
     public static func path(in directory: String) -> String { "\(directory)/ledger.sqlite" }
@@ -81,14 +83,14 @@ public final class LedgerStore {
     /// - Returns: how many were added.
     /// - Throws: when the disk is full or the file is locked for long; nothing is added then.
     @discardableResult
-    public func append(_ rows: some Sequence<LedgerRow>) throws(SQLiteFailure) -> Int {
+    public func append(_ rows: ArraySlice<LedgerRow>) throws(SQLiteFailure) -> Int {
         var added = 0
         try database.transaction { () throws(SQLiteFailure) in
             // A statement that is not reset would keep the transaction open.
             defer { insert.reset() }
-            for row in rows {
+            for index in rows.indices {
                 insert.reset()
-                bind(row)
+                bind(rows[index])
                 _ = try insert.step()
                 added += database.changes
             }
@@ -142,32 +144,45 @@ public final class LedgerStore {
         return deleted
     }
 
+    /// Binds what differs from the row before: a statement keeps what it was given, and rows that
+    /// come together have most of their texts in common.
     private func bind(_ row: LedgerRow) {
-        let time = RFC3339.text(WallTime(milliseconds: row.startedAtMilliseconds))
-        let texts: [String?] = [
-            row.id, row.requestID, time, row.tenant, row.keyID, row.user, row.endpoint, row.route,
-            row.backend, row.model, row.upstreamModel,
-        ]
-        for (index, text) in texts.enumerated() { insert.bind(text, at: Int32(index + 1)) }
+        insert.bind(row.id, at: 1)
+        bind(row.requestID, bound?.requestID, at: 2)
+        if row.startedAtMilliseconds != bound?.startedAtMilliseconds {
+            let time = WallTime(milliseconds: row.startedAtMilliseconds)
+            insert.bind(RFC3339.text(time), at: 3)
+        }
+        bind(row.tenant, bound?.tenant, at: 4)
+        bind(row.keyID, bound?.keyID, at: 5)
+        bind(row.user, bound?.user, at: 6)
+        bind(row.endpoint, bound?.endpoint, at: 7)
+        bind(row.route, bound?.route, at: 8)
+        bind(row.backend, bound?.backend, at: 9)
+        bind(row.model, bound?.model, at: 10)
+        bind(row.upstreamModel, bound?.upstreamModel, at: 11)
         insert.bind(row.isStreamed ? 1 : 0, at: 12)
         insert.bind(Int64(row.status), at: 13)
-        insert.bind(row.errorCode, at: 14)
-        insert.bind(row.finishReason, at: 15)
-        let counts = [
-            row.attempts, row.usage.input, row.usage.output, row.usage.cacheRead,
-            row.usage.cacheWrite, row.usage.reasoning,
-        ]
-        for (index, count) in counts.enumerated() {
-            insert.bind(Int64(count), at: Int32(index + 16))
-        }
-        insert.bind(row.usageSource.rawValue, at: 22)
+        bind(row.errorCode, bound?.errorCode, at: 14)
+        bind(row.finishReason, bound?.finishReason, at: 15)
+        insert.bind(Int64(row.attempts), at: 16)
+        insert.bind(Int64(row.usage.input), at: 17)
+        insert.bind(Int64(row.usage.output), at: 18)
+        insert.bind(Int64(row.usage.cacheRead), at: 19)
+        insert.bind(Int64(row.usage.cacheWrite), at: 20)
+        insert.bind(Int64(row.usage.reasoning), at: 21)
+        if row.usageSource != bound?.usageSource { insert.bind(row.usageSource.rawValue, at: 22) }
         insert.bind(row.costNanodollars, at: 23)
-        insert.bind(row.priceID, at: 24)
+        bind(row.priceID, bound?.priceID, at: 24)
         insert.bind(row.timeToFirstTokenMilliseconds.map { Int64($0) }, at: 25)
-        let sizes = [
-            row.durationMilliseconds, row.overheadMicroseconds, row.requestBytes,
-            row.responseBytes,
-        ]
-        for (index, size) in sizes.enumerated() { insert.bind(Int64(size), at: Int32(index + 26)) }
+        insert.bind(Int64(row.durationMilliseconds), at: 26)
+        insert.bind(Int64(row.overheadMicroseconds), at: 27)
+        insert.bind(Int64(row.requestBytes), at: 28)
+        insert.bind(Int64(row.responseBytes), at: 29)
+        bound = row
+    }
+
+    private func bind(_ text: String?, _ former: String??, at index: Int32) {
+        if former != .some(text) { insert.bind(text, at: index) }
     }
 }

@@ -92,7 +92,7 @@ public struct SQLiteFailure: Error, Sendable {
         }
         // SQLITE_TRANSIENT: SQLite makes its own copy.
         let transient = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
-        unsafe sqlite3_bind_text(pointer, index, text, -1, transient)
+        unsafe sqlite3_bind_text(pointer, index, text, Int32(text.utf8.count), transient)
     }
 
     /// Binds a number; nil is NULL.

@@ -198,7 +198,7 @@ extension Worker where K: ~Copyable {
     /// The answer to what could not become an exchange.
     static func orders(for failure: HTTPFailure) -> ExchangeOrders {
         let error = Exchange.error(for: failure)
-        let body = ErrorEnvelope.write(error, requestID: [])
+        let body = ErrorEnvelope.write(error, requestID: "")
         return orders(status: error.status, contentType: "application/json", body)
     }
 
@@ -234,8 +234,11 @@ extension Worker where K: ~Copyable {
 
     // MARK: - Answers
 
-    /// Sends what `orders` holds for the client: one write for head, body and end.
-    mutating func answerClient(_ handle: Handle, _ orders: inout ExchangeOrders) {
+    /// Sends what `orders` holds for the client: one write for head, body and end. The end of an
+    /// answer that settles a request waits until that is recorded.
+    mutating func answerClient(
+        _ handle: Handle, _ orders: inout ExchangeOrders, isSettled: Bool = false
+    ) {
         guard case .serving(var serving) = clients[handle].state else { return }
         var bytes: [UInt8] = []
         swap(&bytes, &writeBuffer)
@@ -269,7 +272,7 @@ extension Worker where K: ~Copyable {
         }
         clients[handle].state = .serving(serving)
         let isAlive: Bool
-        if isComplete, orders.row != nil {
+        if isComplete, isSettled {
             hold(&bytes, for: handle)
             isAlive = true
         } else {

@@ -9,6 +9,9 @@ extension Worker where K: ~Copyable {
     /// The orders are taken out first: carrying them out can hand a connection to another flight,
     /// whose exchange then gives orders of its own. Nothing of one may reach the other's client.
     mutating func carryOut(_ handle: Handle) {
+        guard !orders.isEmpty || flights[handle].exchange.isFinished else {
+            return armFlight(handle)
+        }
         var taken = spareOrders.popLast() ?? ExchangeOrders()
         swap(&taken, &orders)
         carryOut(handle, &taken)
@@ -18,7 +21,10 @@ extension Worker where K: ~Copyable {
 
     private mutating func carryOut(_ handle: Handle, _ orders: inout ExchangeOrders) {
         if !orders.logLine.isEmpty { logBuffer.append(contentsOf: orders.logLine) }
-        if !orders.records.isEmpty { journal.note(orders.records, orders.row) }
+        // A request that was admitted just now goes nowhere before it is recorded.
+        let isRecorded = orders.records.isEmpty
+        let isSettled = orders.row != nil
+        journal.take(from: &orders)
         let client = flights[handle].client
         let stream = flights[handle].stream
         let isFinished = flights[handle].exchange.isFinished
@@ -27,11 +33,9 @@ extension Worker where K: ~Copyable {
         if let stream {
             answerStream(client, stream, of: handle, &orders)
         } else if clients.contains(client), owns(client, handle) {
-            answerClient(client, &orders)
+            answerClient(client, &orders, isSettled: isSettled)
         }
         guard !isFinished else { return serveCarried(client) }
-        // A request that was admitted just now goes nowhere before it is recorded.
-        let isRecorded = orders.records.isEmpty
         if !orders.imagesToFetch.isEmpty {
             let admission = Admission(flight: handle, step: .fetch(orders.imagesToFetch))
             isRecorded ? carryOut(admission) : journal.admissions.append(admission)
@@ -71,8 +75,10 @@ extension Worker where K: ~Copyable {
 
     /// Arms the timer of a flight when it must be woken earlier than it will be.
     mutating func armFlight(_ handle: Handle) {
-        let clocks = [flights[handle].exchange.nextDeadline, flights[handle].bodyDeadline]
-        guard let deadline = clocks.compactMap({ $0 }).min() else { return }
+        let exchangeDue = flights[handle].exchange.nextDeadline
+        let bodyDue = flights[handle].bodyDeadline
+        guard let first = exchangeDue ?? bodyDue else { return }
+        let deadline = min(first, bodyDue ?? first)
         if let armed = flights[handle].armedFor, armed <= deadline { return }
         flights[handle].armedFor = deadline
         wheel.arm(TimerSlot.flight(Int(handle.index)).index, at: deadline)

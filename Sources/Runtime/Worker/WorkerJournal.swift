@@ -44,9 +44,15 @@ struct JournalKeeping {
         }
     }
 
-    mutating func note(_ records: [UInt8], _ row: LedgerRow?) {
-        self.records.append(contentsOf: records)
-        if let row { rows.append(row) }
+    /// Takes what an exchange has to record out of its orders.
+    mutating func take(from orders: inout ExchangeOrders) {
+        guard !orders.records.isEmpty else { return }
+        if records.isEmpty {
+            swap(&records, &orders.records)
+        } else {
+            records.append(contentsOf: orders.records)
+        }
+        if let row = orders.row.take() { rows.append(row) }
     }
 }
 
@@ -75,9 +81,8 @@ extension Worker where K: ~Copyable {
                 keepUnwritten()
                 isWritten = false
             }
-            ledger.append(journal.rows, areJournalled: isWritten)
+            ledger.append(&journal.rows, areJournalled: isWritten)
             journal.records.removeAll(keepingCapacity: true)
-            journal.rows.removeAll(keepingCapacity: true)
             admit(areRecorded: isWritten)
         }
     }

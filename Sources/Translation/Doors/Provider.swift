@@ -37,7 +37,7 @@ public final class ClientRequest: Sendable {
     /// What it asks for.
     public let summary: RequestSummary
     /// Our own unique part of answer ids: 24 characters of `[0-9a-f]`.
-    public let uniqueID: [UInt8]
+    public let uniqueID: String
     /// Unix seconds for `created`.
     public let createdSeconds: Int64
     /// Header fields of the client that may go on to a backend (`traceparent`, `x-request-id`, …).
@@ -47,7 +47,7 @@ public final class ClientRequest: Sendable {
 
     /// A request.
     public init(
-        endpoint: Endpoint, body: [UInt8], summary: RequestSummary, uniqueID: [UInt8],
+        endpoint: Endpoint, body: [UInt8], summary: RequestSummary, uniqueID: String,
         createdSeconds: Int64, forwardedFields: HeaderFields, mayBeCut: Bool = false
     ) {
         self.endpoint = endpoint

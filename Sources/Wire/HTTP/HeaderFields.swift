@@ -26,36 +26,36 @@ public struct HeaderFields: Sendable {
         fields.removeAll(keepingCapacity: true)
     }
 
+    /// How many bytes all names and values are.
+    public var byteCount: Int { storage.count }
+
     /// Appends a field from the wire; the name is lower-cased.
     public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
-        let start = storage.count
-        storage.append(span: name)
-        for index in start..<storage.count { storage[index] = storage[index].asciiLowercased }
-        finish(nameStart: start) { $0.append(span: value) }
+        append(nameCount: name.count, valueCapacity: value.count) { output in
+            for index in name.indices { output.append(name[index].asciiLowercased) }
+        } value: { output in
+            output.append(span: value)
+        }
     }
 
     /// Appends a field with a literal, lower-case name.
     public mutating func append(_ name: StaticString, _ value: StaticString) {
-        let start = begin(name)
-        finish(nameStart: start) { $0.append(value) }
+        append(name, capacity: value.utf8CodeUnitCount) { $0.append(value) }
     }
 
     /// Appends a field with a literal, lower-case name. The value must hold no CR, LF or NUL.
     public mutating func append(_ name: StaticString, _ value: [UInt8]) {
-        let start = begin(name)
-        finish(nameStart: start) { $0.append(contentsOf: value) }
+        append(name, capacity: value.count) { $0.append(span: value.span) }
     }
 
     /// Appends a field with a literal, lower-case name and a text value.
     public mutating func append(_ name: StaticString, text: String) {
-        let start = begin(name)
-        finish(nameStart: start) { $0.append(utf8: text) }
+        append(name, capacity: text.utf8.count) { $0.append(utf8: text) }
     }
 
     /// Appends a field with a literal, lower-case name and a decimal value.
     public mutating func append(_ name: StaticString, decimal: Int) {
-        let start = begin(name)
-        finish(nameStart: start) { $0.append(decimal: decimal) }
+        append(name, capacity: 20) { $0.append(decimal: decimal) }
     }
 
     /// Appends all fields of another list.
@@ -86,10 +86,12 @@ public struct HeaderFields: Sendable {
 
     /// The index of the first field of that name (lower-case), at or after `start`.
     public func index(of name: StaticString, from start: Int = 0) -> Int? {
-        var index = start
-        while index < fields.count {
+        for index in start..<max(start, fields.count) {
+            let field = fields[index]
+            guard Int(field.valueStart - field.nameStart) == name.utf8CodeUnitCount else {
+                continue
+            }
             if self.name(at: index).equals(name) { return index }
-            index += 1
         }
         return nil
     }
@@ -113,18 +115,38 @@ public struct HeaderFields: Sendable {
         )
     }
 
-    private mutating func begin(_ name: StaticString) -> Int {
-        let start = storage.count
-        storage.append(name)
-        return start
+    /// Writes all fields as lines of HTTP/1; they take `byteCount` and four bytes each.
+    func appendLines(to output: inout OutputSpan<UInt8>) {
+        for index in 0..<fields.count {
+            output.append(span: name(at: index))
+            output.append(": ")
+            output.append(span: value(at: index))
+            output.append("\r\n")
+        }
     }
 
-    private mutating func finish(nameStart: Int, appendValue: (inout [UInt8]) -> Void) {
-        let valueStart = storage.count
-        appendValue(&storage)
+    @inline(__always)
+    private mutating func append(
+        _ name: StaticString, capacity: Int, value: (inout OutputSpan<UInt8>) -> Void
+    ) {
+        append(
+            nameCount: name.utf8CodeUnitCount, valueCapacity: capacity,
+            name: { $0.append(name) }, value: value)
+    }
+
+    @inline(__always)
+    private mutating func append(
+        nameCount: Int, valueCapacity: Int, name: (inout OutputSpan<UInt8>) -> Void,
+        value: (inout OutputSpan<UInt8>) -> Void
+    ) {
+        let start = storage.count
+        storage.append(addingCapacity: nameCount + valueCapacity) { output in
+            name(&output)
+            value(&output)
+        }
         fields.append(
             Field(
-                nameStart: UInt32(nameStart), valueStart: UInt32(valueStart),
+                nameStart: UInt32(start), valueStart: UInt32(start + nameCount),
                 valueEnd: UInt32(storage.count)))
     }
 }

@@ -7,26 +7,28 @@ public enum HTTP1Writer {
         status: Int, fields: borrowing HeaderFields, framing: BodyFraming, keepAlive: Bool,
         version: HTTPVersion, into bytes: inout [UInt8]
     ) {
-        bytes.append("HTTP/1.1 ")
-        bytes.append(decimal: status)
-        bytes.append(" ")
-        bytes.append(reasonPhrase(status))
-        bytes.append("\r\n")
-        append(fields, to: &bytes)
-        switch framing {
-        case .length(let length):
-            bytes.append("content-length: ")
-            bytes.append(decimal: length)
-            bytes.append("\r\n")
-        case .chunked: bytes.append("transfer-encoding: chunked\r\n")
-        case .none, .untilClose: break
+        bytes.append(addingCapacity: linesCapacity(fields) + 160) { output in
+            output.append("HTTP/1.1 ")
+            output.append(decimal: status)
+            output.append(" ")
+            output.append(reasonPhrase(status))
+            output.append("\r\n")
+            fields.appendLines(to: &output)
+            switch framing {
+            case .length(let length):
+                output.append("content-length: ")
+                output.append(decimal: length)
+                output.append("\r\n")
+            case .chunked: output.append("transfer-encoding: chunked\r\n")
+            case .none, .untilClose: break
+            }
+            if !keepAlive {
+                output.append("connection: close\r\n")
+            } else if version == .http10 {
+                output.append("connection: keep-alive\r\n")
+            }
+            output.append("\r\n")
         }
-        if !keepAlive {
-            bytes.append("connection: close\r\n")
-        } else if version == .http10 {
-            bytes.append("connection: keep-alive\r\n")
-        }
-        bytes.append("\r\n")
     }
 
     /// Appends the head of a request.
@@ -34,28 +36,33 @@ public enum HTTP1Writer {
         method: StaticString, path: [UInt8], host: [UInt8], fields: borrowing HeaderFields,
         bodyLength: Int?, into bytes: inout [UInt8]
     ) {
-        bytes.append(method)
-        bytes.append(" ")
-        bytes.append(contentsOf: path)
-        bytes.append(" HTTP/1.1\r\nhost: ")
-        bytes.append(contentsOf: host)
-        bytes.append("\r\n")
-        append(fields, to: &bytes)
-        if let bodyLength {
-            bytes.append("content-length: ")
-            bytes.append(decimal: bodyLength)
-            bytes.append("\r\n")
+        let capacity = method.utf8CodeUnitCount + path.count + host.count + linesCapacity(fields)
+        bytes.append(addingCapacity: capacity + 80) { output in
+            output.append(method)
+            output.append(" ")
+            output.append(span: path.span)
+            output.append(" HTTP/1.1\r\nhost: ")
+            output.append(span: host.span)
+            output.append("\r\n")
+            fields.appendLines(to: &output)
+            if let bodyLength {
+                output.append("content-length: ")
+                output.append(decimal: bodyLength)
+                output.append("\r\n")
+            }
+            output.append("\r\n")
         }
-        bytes.append("\r\n")
     }
 
     /// Appends one chunk; nothing for no bytes, since an empty chunk would end the body.
     public static func chunk(_ body: Span<UInt8>, into bytes: inout [UInt8]) {
         guard body.count > 0 else { return }
-        appendHexadecimal(body.count, to: &bytes)
-        bytes.append("\r\n")
-        bytes.append(span: body)
-        bytes.append("\r\n")
+        bytes.append(addingCapacity: body.count + 20) { output in
+            output.append(hexadecimal: UInt64(body.count))
+            output.append("\r\n")
+            output.append(span: body)
+            output.append("\r\n")
+        }
     }
 
     /// Appends the chunk that ends a body, and fields behind it (RFC 9112 section 7.1.2).
@@ -110,22 +117,10 @@ public enum HTTP1Writer {
     }
 
     private static func append(_ fields: borrowing HeaderFields, to bytes: inout [UInt8]) {
-        for index in 0..<fields.count {
-            bytes.append(span: fields.name(at: index))
-            bytes.append(": ")
-            bytes.append(span: fields.value(at: index))
-            bytes.append("\r\n")
-        }
+        bytes.append(addingCapacity: linesCapacity(fields)) { fields.appendLines(to: &$0) }
     }
 
-    private static func appendHexadecimal(_ number: Int, to bytes: inout [UInt8]) {
-        let start = bytes.count
-        var rest = number
-        repeat {
-            let digit = UInt8(rest & 15)
-            bytes.append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
-            rest >>= 4
-        } while rest > 0
-        bytes[start...].reverse()
+    private static func linesCapacity(_ fields: borrowing HeaderFields) -> Int {
+        fields.byteCount + 4 * fields.count
     }
 }

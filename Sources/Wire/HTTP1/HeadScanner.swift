@@ -17,20 +17,16 @@ struct HeadScanner {
 
     /// Looks at a head that begins at `start`; earlier bytes of it must be there again.
     mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> Progress {
-        while start + scanned < bytes.count {
-            let at = start + scanned
-            let byte = bytes[at]
-            scanned += 1
-            guard byte == 0x0a else {
-                if byte != 0x0d, at > start + lineStart, bytes[at - 1] == 0x0d {
-                    return .bareLineEnd
-                }
-                continue
-            }
-            guard at > start + lineStart, bytes[at - 1] == 0x0d else { return .bareLineEnd }
-            if at - 1 == start + lineStart { return .complete(at + 1) }
+        while let lineFeed = bytes.firstIndex(of: 0x0a, from: start + scanned) {
+            scanned = lineFeed + 1 - start
+            guard
+                let carriageReturn = bytes.firstIndex(of: 0x0d, from: start + lineStart),
+                carriageReturn == lineFeed - 1
+            else { return .bareLineEnd }
+            if carriageReturn == start + lineStart { return .complete(lineFeed + 1) }
             lineStart = scanned
         }
+        scanned = bytes.count - start
         return .needsMore
     }
 

@@ -299,11 +299,13 @@ import Translation
         var random = SeededGenerator(seed: 1)
         var counts = [0, 0]
         for _ in 0..<10_000 {
-            let index = TargetPicker.pick(weights: [90, 10], excluding: [], random: &random)
+            let index = TargetPicker.pick(weights: [90, 10], random: &random) { _ in false }
             counts[index ?? 0] += 1
         }
         #expect((8700...9300).contains(counts[0]))
-        #expect(TargetPicker.pick(weights: [90, 10], excluding: [0], random: &random) == 1)
-        #expect(TargetPicker.pick(weights: [90, 10], excluding: [0, 1], random: &random) == nil)
+        let second = TargetPicker.pick(weights: [90, 10], random: &random) { $0 == 0 }
+        #expect(second == 1)
+        let none = TargetPicker.pick(weights: [90, 10], random: &random) { _ in true }
+        #expect(none == nil)
     }
 }

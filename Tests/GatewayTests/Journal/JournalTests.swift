@@ -121,8 +121,10 @@ import Translation
     }
 
     @Test func `a payload that checks but makes no row is damage`() {
-        var payload: [UInt8] = []
-        JournalPayload.append(Self.row("a"), to: &payload)
+        let row = Self.row("a")
+        var payload = [UInt8](capacity: JournalPayload.capacity(row)) { output in
+            JournalPayload.append(row, to: &output)
+        }
         #expect(JournalPayload.row(payload.span) == Self.row("a"))
         for count in 0..<payload.count {
             #expect(JournalPayload.row(payload.span.extracting(0..<count)) == nil)

@@ -155,7 +155,7 @@ import Testing
             problems.withLock { $0.append(problem) }
         }
         _ = writer.append(opened("a") + settled("a"))
-        queue.append([ledgerRow("a")], areJournalled: true)
+        queue.add([ledgerRow("a")], areJournalled: true)
         _ = writer.renew(with: opened("b"))
         let database = try SQLiteDatabase(path: LedgerStore.path(in: state), isReadOnly: false)
         try database.run("ALTER TABLE requests RENAME TO hidden")
@@ -185,8 +185,8 @@ import Testing
         metrics.ledgerWaiting.set(Limits.ledgerWaitingRows)
         #expect(!metrics.canRecord)
         _ = writer.append(settled("a", "b"))
-        queue.append([ledgerRow("a"), ledgerRow("b")], areJournalled: true)
-        queue.append([ledgerRow("c")], areJournalled: false)
+        queue.add([ledgerRow("a"), ledgerRow("b")], areJournalled: true)
+        queue.add([ledgerRow("c")], areJournalled: false)
         metrics.ledgerWaiting.set(0)
         writer.end()
         keeper.collect(queue)

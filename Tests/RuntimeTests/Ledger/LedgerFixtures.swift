@@ -44,3 +44,11 @@ func rowStates(in directory: String) throws -> [String] {
     while try statement.step() { states.append(statement.text(0)) }
     return states
 }
+
+extension LedgerQueue {
+    /// Adds rows that nobody needs back.
+    func add(_ rows: [LedgerRow], areJournalled: Bool) {
+        var rows = rows
+        append(&rows, areJournalled: areJournalled)
+    }
+}

@@ -38,7 +38,7 @@ import Translation
         ) { _, message in Issue.record("\(message)") }
         try thread.start(directory: directory)
         for index in 0..<2500 {
-            queues[index % 2].append([ledgerRow("\(index)")], areJournalled: false)
+            queues[index % 2].add([ledgerRow("\(index)")], areJournalled: false)
         }
         thread.stop()
         let report = try self.report(directory)
@@ -64,7 +64,7 @@ import Translation
             row.usage.input = .max
             rows.append(row)
         }
-        try store.append(rows)
+        try store.append(rows[...])
         let byUser = book(isByUser: true, .day)
         var sums: [UsageSum] = []
         try LedgerReader.sums(byUser, wall: wall, directory: directory) { sums.append($0) }

@@ -146,7 +146,7 @@ import Wire
         let summary = try RequestSummaryReader.read(
             bytes.span, tape: &tape, endpoint: .chatCompletions)
         let request = ClientRequest(
-            endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: [],
+            endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: "",
             createdSeconds: 0, forwardedFields: HeaderFields())
         var target = TargetOptions()
         target.model = "b"
@@ -178,7 +178,11 @@ import Wire
         let most = Int.max
         let text =
             #"{"prompt_tokens":\#(most),"completion_tokens":-5,"prompt_tokens_details":{"cached_tokens":\#(most),"cache_write_tokens":\#(most)}}"#
-        let usage = try #require(OpenAIUsage.read(try JSONDocument(Array(text.utf8)).root))
+        let bytes = Array(text.utf8)
+        var tape = JSONTape()
+        try tape.parse(bytes.span)
+        let read = OpenAIUsage.read(0, tape, bytes.span)
+        let usage = try #require(read)
         let bound = Int(Int32.max)
         #expect(usage.input == bound)
         #expect(usage.output == 0)
@@ -195,7 +199,7 @@ import Wire
             endpoint: .chatCompletions, body: body,
             summary: try RequestSummaryReader.read(
                 body.span, tape: &tape, endpoint: .chatCompletions),
-            uniqueID: [UInt8]("TEST"), createdSeconds: 7, forwardedFields: HeaderFields(),
+            uniqueID: "TEST", createdSeconds: 7, forwardedFields: HeaderFields(),
             mayBeCut: true)
     }
 

@@ -17,7 +17,7 @@ enum BedrockTarget {
         return ClientRequest(
             endpoint: endpoint, body: body,
             summary: try RequestSummaryReader.read(body.span, tape: &tape, endpoint: endpoint),
-            uniqueID: [UInt8]("TEST"), createdSeconds: 1_700_000_000,
+            uniqueID: "TEST", createdSeconds: 1_700_000_000,
             forwardedFields: HeaderFields())
     }
 

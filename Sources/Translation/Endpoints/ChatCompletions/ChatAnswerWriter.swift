@@ -20,7 +20,7 @@ struct ChatAnswerWriter {
             hasCalls: !calls.isEmpty, isLegacy: tools.isLegacy)
         writer.beginObject()
         writer.key("id")
-        writer.string(bytes: [UInt8]("chatcmpl-") + request.uniqueID)
+        writer.string(text: "chatcmpl-\(request.uniqueID)")
         writer.key("object")
         writer.string("chat.completion")
         writer.key("created")

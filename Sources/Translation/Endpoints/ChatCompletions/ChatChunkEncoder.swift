@@ -14,7 +14,7 @@ struct ChatChunkEncoder {
         writer.bytes.append("data: ")
         writer.beginObject()
         writer.key("id")
-        writer.string(bytes: [UInt8]("chatcmpl-") + request.uniqueID)
+        writer.string(text: "chatcmpl-\(request.uniqueID)")
         writer.key("object")
         writer.string("chat.completion.chunk")
         writer.key("created")

@@ -28,26 +28,36 @@ final class OpenAICall: BackendCall {
 
     /// The endpoint's path behind the backend's base URL, which holds the `/v1` already.
     private static func path(_ endpoint: Endpoint) -> [UInt8] {
-        Array([UInt8](endpoint.path).dropFirst("/v1".utf8.count))
+        endpoint.path.withUTF8Buffer { unsafe Array($0.dropFirst("/v1".utf8.count)) }
     }
 
     func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
-        guard let answer = answers.first, let document = try? JSONDocument(answer.body),
-            document.root.kind == .object
+        var tape = JSONTape()
+        guard let answer = answers.first, (try? tape.parse(answer.body.span)) != nil, tape.isObject
         else { throw OpenAIErrors.malformed("answered with something that is not a JSON object") }
-        if document.root.present("error")?.kind == .object, document.root["choices"] == nil {
+        let bytes = answer.body.span
+        let choices = tape.member("choices", in: bytes)
+        if choices == nil, let error = tape.member("error", in: bytes), tape.kind(error) == .object
+        {
             throw classify(answer)
         }
         var result = CallResult(body: answer.body)
-        if target.rewritesModel, let model = document.root["model"] {
+        if target.rewritesModel, let model = tape.member("model", in: bytes) {
             var editor = JSONEditor()
-            editor.replace(model.range, with: JSONText.string(request.summary.model))
-            result.body = editor.apply(to: answer.body.span)
+            editor.replace(tape.range(model), with: JSONText.string(request.summary.model))
+            result.body = editor.apply(to: bytes)
         }
-        result.usage = document.root.present("usage").flatMap { OpenAIUsage.read($0) }
-        var choices = document.root["choices"]?.elements
-        result.finishReason = choices?.next()?["finish_reason"]?.string
-        result.serviceTier = document.root["service_tier"]?.string
+        if let usage = tape.member("usage", in: bytes) {
+            result.usage = OpenAIUsage.read(usage, tape, bytes)
+        }
+        if let choices, tape.kind(choices) == .array, tape.next(after: choices) > choices + 1,
+            let reason = tape.member("finish_reason", of: choices + 1, in: bytes)
+        {
+            result.finishReason = tape.text(reason, in: bytes)
+        }
+        if let tier = tape.member("service_tier", in: bytes) {
+            result.serviceTier = tape.text(tier, in: bytes)
+        }
         return result
     }
 
@@ -92,22 +102,25 @@ enum JSONText {
 /// The `usage` object of OpenAI-shaped answers.
 enum OpenAIUsage {
     /// The tokens; nil when it holds no counts (rule F3: details may be null or missing).
-    static func read(_ usage: JSONValue) -> TokenUsage? {
-        guard let input = usage["prompt_tokens"]?.int ?? usage["total_tokens"]?.int else {
+    static func read(_ usage: Int, _ tape: JSONTape, _ bytes: Span<UInt8>) -> TokenUsage? {
+        func count(_ name: StaticString, _ object: Int) -> Int? {
+            tape.member(name, of: object, in: bytes).flatMap { tape.integer($0, in: bytes) }
+        }
+        guard let input = count("prompt_tokens", usage) ?? count("total_tokens", usage) else {
             return nil
         }
         var tokens = TokenUsage()
         tokens.input = TokenUsage.count(input)
-        tokens.output = TokenUsage.count(usage["completion_tokens"]?.int)
-        if let details = usage.present("prompt_tokens_details") {
-            tokens.cacheRead = TokenUsage.count(details["cached_tokens"]?.int)
+        tokens.output = TokenUsage.count(count("completion_tokens", usage))
+        if let details = tape.member("prompt_tokens_details", of: usage, in: bytes) {
+            tokens.cacheRead = TokenUsage.count(count("cached_tokens", details))
             // vLLM's created_cache_tokens are no charge of their own: only OpenAI's name counts.
-            tokens.cacheWrite = TokenUsage.count(details["cache_write_tokens"]?.int)
-            tokens.audioInput = TokenUsage.count(details["audio_tokens"]?.int)
+            tokens.cacheWrite = TokenUsage.count(count("cache_write_tokens", details))
+            tokens.audioInput = TokenUsage.count(count("audio_tokens", details))
         }
-        if let details = usage.present("completion_tokens_details") {
-            tokens.reasoning = TokenUsage.count(details["reasoning_tokens"]?.int)
-            tokens.audioOutput = TokenUsage.count(details["audio_tokens"]?.int)
+        if let details = tape.member("completion_tokens_details", of: usage, in: bytes) {
+            tokens.reasoning = TokenUsage.count(count("reasoning_tokens", details))
+            tokens.audioOutput = TokenUsage.count(count("audio_tokens", details))
         }
         return tokens
     }

@@ -116,11 +116,7 @@ struct OpenAIStream {
             editor.replace(tape.range(model), with: JSONText.string(modelName))
         }
         guard let usage = tape.member("usage", in: bytes) else { return editor }
-        if tape.kind(usage) == .object, let document = try? JSONDocument(parser.data),
-            let object = document.root["usage"], let tokens = OpenAIUsage.read(object)
-        {
-            output.usage = tokens
-        }
+        if let tokens = OpenAIUsage.read(usage, tape, bytes) { output.usage = tokens }
         guard !wantsUsage else { return editor }
         if let choices = tape.member("choices", in: bytes),
             tape.next(after: choices) == choices + 1, tape.kind(usage) == .object

@@ -87,7 +87,7 @@ struct OpenAIStreamEnding {
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("id")
-        writer.string(bytes: opening?.id ?? [UInt8]("chatcmpl-") + request.uniqueID)
+        writer.string(bytes: opening?.id ?? Array("chatcmpl-\(request.uniqueID)".utf8))
         writer.key("object")
         writer.string(isChat ? "chat.completion.chunk" : "text_completion")
         writer.key("created")

@@ -1,0 +1,110 @@
+/// Writing text and numbers into memory that has been made ready for them.
+///
+/// Records and heads are many short pieces. Here a piece is a comparison and a copy; an array would
+/// look at its owner and its size for each. Whoever opens the span asks for enough: writing beyond
+/// it traps.
+extension OutputSpan<UInt8> {
+    /// Writes the bytes of a literal.
+    @inlinable
+    @inline(__always)
+    public mutating func append(_ literal: StaticString) {
+        unsafe append(
+            copying: UnsafeBufferPointer(
+                start: literal.utf8Start, count: literal.utf8CodeUnitCount))
+    }
+
+    /// Writes the bytes of a span.
+    @inlinable
+    @inline(__always)
+    public mutating func append(span: Span<UInt8>) {
+        unsafe span.withUnsafeBufferPointer { unsafe append(copying: $0) }
+    }
+
+    /// Writes a string as UTF-8.
+    @inlinable
+    public mutating func append(utf8 text: String) {
+        let isDone: Void? = unsafe text.utf8.withContiguousStorageIfAvailable {
+            unsafe append(copying: $0)
+        }
+        if isDone == nil { for byte in text.utf8 { append(byte) } }
+    }
+
+    /// Writes a whole number in decimal.
+    @inlinable
+    @inline(__always)
+    public mutating func append(decimal number: Int) { append(decimal: Int64(number)) }
+
+    /// Writes a whole number in decimal.
+    @inlinable
+    public mutating func append(decimal number: Int64) {
+        if number < 0 { append(UInt8(ascii: "-")) }
+        append(decimal: number.magnitude, width: 1)
+    }
+
+    /// Writes a whole number in decimal with at least `width` digits, zeros in front.
+    @inlinable
+    public mutating func append(decimal number: UInt64, width: Int) {
+        var count = 1
+        var rest = number / 10
+        while rest > 0 {
+            count += 1
+            rest /= 10
+        }
+        count = Swift.max(count, width)
+        unsafe withUnsafeMutableBufferPointer { buffer, initialized in
+            precondition(count <= buffer.count - initialized)
+            var rest = number
+            var offset = initialized + count
+            while offset > initialized {
+                offset -= 1
+                unsafe buffer[offset] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+                rest /= 10
+            }
+            initialized += count
+        }
+    }
+
+    /// Writes a whole number in lower-case hexadecimal with at least `width` digits.
+    @inlinable
+    public mutating func append(hexadecimal number: UInt64, width: Int = 1) {
+        let digits = (67 - (number | 1).leadingZeroBitCount) / 4
+        var shift = (Swift.max(digits, width) - 1) * 4
+        while shift >= 0 {
+            let digit = UInt8(truncatingIfNeeded: number >> UInt64(shift)) & 15
+            append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            shift -= 4
+        }
+    }
+
+    /// Writes a number's bytes, the most significant one first.
+    @inlinable
+    @inline(__always)
+    public mutating func append(bigEndian number: UInt64) {
+        unsafe Swift.withUnsafeBytes(of: number.bigEndian) { unsafe append(raw: $0) }
+    }
+
+    /// Writes a number's bytes, the most significant one first.
+    @inlinable
+    @inline(__always)
+    public mutating func append(bigEndian number: UInt32) {
+        unsafe Swift.withUnsafeBytes(of: number.bigEndian) { unsafe append(raw: $0) }
+    }
+
+    @inlinable
+    @inline(__always)
+    mutating func append(raw bytes: UnsafeRawBufferPointer) {
+        unsafe bytes.withMemoryRebound(to: UInt8.self) { unsafe append(copying: $0) }
+    }
+
+    @inlinable
+    @inline(__always)
+    mutating func append(copying bytes: UnsafeBufferPointer<UInt8>) {
+        guard let source = bytes.baseAddress else { return }
+        unsafe withUnsafeMutableBufferPointer { buffer, initialized in
+            precondition(bytes.count <= buffer.count - initialized)
+            guard let start = buffer.baseAddress else { return }
+            unsafe (start + initialized).update(from: source, count: bytes.count)
+            initialized += bytes.count
+        }
+    }
+}
