@@ -1,3 +1,4 @@
+import Primitives
 public import Translation
 public import Wire
 
@@ -115,28 +116,45 @@ public struct RateLimitStanding: Sendable {
             fields.append("x-ratelimit-limit-requests", decimal: Int(requests.limit))
             fields.append("x-ratelimit-remaining-requests", decimal: Int(requests.remaining))
             fields.append(
-                "x-ratelimit-reset-requests", text: Self.duration(requests.resetMilliseconds))
+                "x-ratelimit-reset-requests", Self.duration(requests.resetMilliseconds))
         }
         if let tokens {
             fields.append("x-ratelimit-limit-tokens", decimal: Int(tokens.limit))
             fields.append("x-ratelimit-remaining-tokens", decimal: Int(tokens.remaining))
-            fields.append("x-ratelimit-reset-tokens", text: Self.duration(tokens.resetMilliseconds))
+            fields.append("x-ratelimit-reset-tokens", Self.duration(tokens.resetMilliseconds))
         }
     }
 
     /// Durations as OpenAI writes them: `20ms`, `1s`, `1.5s`, `6m0s`, `1h0m0s`.
-    static func duration(_ milliseconds: Int) -> String {
-        guard milliseconds >= 1000 else { return "\(milliseconds)ms" }
-        guard milliseconds >= 60_000 else {
-            let rest = milliseconds % 1000
-            guard rest > 0 else { return "\(milliseconds / 1000)s" }
-            var fraction = String(rest + 1000).dropFirst()
-            while fraction.last == "0" { fraction.removeLast() }
-            return "\(milliseconds / 1000).\(fraction)s"
+    static func duration(_ milliseconds: Int) -> [UInt8] {
+        [UInt8](capacity: 64) { append(milliseconds, to: &$0) }
+    }
+
+    private static func append(_ milliseconds: Int, to output: inout OutputSpan<UInt8>) {
+        if milliseconds < 1000 {
+            output.append(decimal: milliseconds)
+            output.append("ms")
+        } else if milliseconds < 60_000 {
+            output.append(decimal: milliseconds / 1000)
+            var rest = milliseconds % 1000
+            var digits = 3
+            while rest > 0, rest % 10 == 0 { (rest, digits) = (rest / 10, digits - 1) }
+            if rest > 0 {
+                output.append(".")
+                output.append(decimal: UInt64(rest), width: digits)
+            }
+            output.append("s")
+        } else {
+            let seconds = (milliseconds + 999) / 1000
+            let minutes = seconds / 60
+            if minutes >= 60 {
+                output.append(decimal: minutes / 60)
+                output.append("h")
+            }
+            output.append(decimal: minutes >= 60 ? minutes % 60 : minutes)
+            output.append("m")
+            output.append(decimal: seconds % 60)
+            output.append("s")
         }
-        let seconds = (milliseconds + 999) / 1000
-        let minutes = seconds / 60
-        guard minutes >= 60 else { return "\(minutes)m\(seconds % 60)s" }
-        return "\(minutes / 60)h\(minutes % 60)m\(seconds % 60)s"
     }
 }

@@ -102,15 +102,24 @@ enum AccessLogLine {
     }
 
     private static func appendPrintable(_ text: String, _ output: inout OutputSpan<UInt8>) {
-        guard !text.utf8.allSatisfy(isPlain) else { return output.append(utf8: text) }
+        guard !isPlain(text) else { return output.append(utf8: text) }
         var writer = JSONWriter()
         writer.string(printable: text)
         output.append(span: writer.bytes.span.extracting(1..<writer.bytes.count - 1))
     }
 
-    /// Whether a byte stands for itself, in JSON and on a terminal.
-    @inline(__always)
-    private static func isPlain(_ byte: UInt8) -> Bool {
-        byte >= 0x20 && byte < 0x7f && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+    /// Whether each byte stands for itself, in JSON and on a terminal.
+    private static func isPlain(_ text: String) -> Bool {
+        var text = text
+        return text.withUTF8 { buffer in
+            let bytes = unsafe buffer.span
+            for index in bytes.indices {
+                let byte = bytes[index]
+                guard byte >= 0x20, byte < 0x7f, byte != UInt8(ascii: "\""),
+                    byte != UInt8(ascii: "\\")
+                else { return false }
+            }
+            return true
+        }
     }
 }

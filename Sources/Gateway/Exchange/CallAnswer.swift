@@ -5,7 +5,7 @@ import Wire
 /// What the client is told, and how a call ends.
 extension CallInProgress {
     /// All legs of a whole call are in.
-    func finishWhole(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+    func finishWhole(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         noteFirstByte(context)
         let answers = attempt.legs.map { UpstreamAnswer(head: $0.head, body: $0.body) }
@@ -25,18 +25,18 @@ extension CallInProgress {
             }
             answer(
                 status: 200, fields: fields, body: result.body, ending: ending, context: context,
-                orders: &orders)
+                orders: orders)
         } catch {
-            fail(error, .malformed, context: &context, orders: &orders)
+            fail(error, .malformed, context: &context, orders: orders)
         }
     }
 
     /// Passes on what a streamed call has said since the last time.
-    func passOn(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+    func passOn(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         if attempt.output.hasBegun {
             noteFirstByte(context)
-            if !isStreaming { sendStreamHead(context: context, orders: &orders) }
+            if !isStreaming { sendStreamHead(context: context, orders: orders) }
         }
         if isStreaming, !attempt.output.bytes.isEmpty {
             responseBytes += attempt.output.bytes.count
@@ -49,17 +49,17 @@ extension CallInProgress {
             clock.clientSilentSince = context.now
         }
         switch attempt.output.state {
-        case .open: meterStream(attempt, context: context, orders: &orders)
-        case .finished: finishStream(attempt, context: context, orders: &orders)
+        case .open: meterStream(attempt, context: context, orders: orders)
+        case .finished: finishStream(attempt, context: context, orders: orders)
         case .failed(let error):
             fail(
                 error, Self.outcome(of: error, provider: plan.backends[attempt.backend].provider),
-                context: &context, orders: &orders)
+                context: &context, orders: orders)
         }
     }
 
     /// The head of a streamed answer goes out: from now on errors are events.
-    func sendStreamHead(context: ExchangeContext, orders: inout ExchangeOrders) {
+    func sendStreamHead(context: ExchangeContext, orders: ExchangeOrders) {
         stage = .streaming
         var fields = attempt?.output.fields ?? HeaderFields()
         fields.append("content-type", "text/event-stream; charset=utf-8")
@@ -72,7 +72,7 @@ extension CallInProgress {
     }
 
     private func finishStream(
-        _ attempt: UpstreamAttempt, context: ExchangeContext, orders: inout ExchangeOrders
+        _ attempt: UpstreamAttempt, context: ExchangeContext, orders: ExchangeOrders
     ) {
         plan.metrics.attempt(
             backend: plan.backends[attempt.backend].name, outcome: .success, shard: context.shard)
@@ -87,7 +87,7 @@ extension CallInProgress {
                 status: 200, error: nil,
                 usage: output.usage.map { .reported($0) } ?? .estimated(producedUsage),
                 finishReason: output.finishReason, serviceTier: output.serviceTier),
-            context: context, orders: &orders)
+            context: context, orders: orders)
     }
 
     // MARK: - Failures
@@ -95,20 +95,20 @@ extension CallInProgress {
     /// The attempt has failed: another target, a plain error, or an error event.
     func fail(
         _ error: APIError, _ outcome: AttemptOutcome, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard !isSettled, let attempt else { return }
         plan.metrics.attempt(
             backend: plan.backends[attempt.backend].name, outcome: outcome, shard: context.shard)
-        cancelLegs(orders: &orders)
+        cancelLegs(orders: orders)
         guard !isStreaming, error.isWorthAnotherTarget else {
-            return end(with: error, context: context, orders: &orders)
+            return end(with: error, context: context, orders: orders)
         }
-        tryNextTarget(afterError: error, context: &context, orders: &orders)
+        tryNextTarget(afterError: error, context: &context, orders: orders)
     }
 
     /// Ends the call with an error, in the form that is still possible.
-    func end(with error: APIError, context: ExchangeContext, orders: inout ExchangeOrders) {
+    func end(with error: APIError, context: ExchangeContext, orders: ExchangeOrders) {
         let ending = CallEnding(
             status: error.status, error: error, usage: usageAfterFailure,
             finishReason: attempt?.output.finishReason, serviceTier: attempt?.output.serviceTier)
@@ -118,7 +118,7 @@ extension CallInProgress {
                 contentsOf: ErrorEnvelope.write(error, requestID: origin.requestID))
             orders.body.append("\n\n")
             orders.ending = .complete
-            return settle(ending, context: context, orders: &orders)
+            return settle(ending, context: context, orders: orders)
         }
         var fields = HeaderFields()
         fields.append("content-type", "application/json")
@@ -126,24 +126,24 @@ extension CallInProgress {
         answer(
             status: error.status, fields: fields,
             body: error.verbatimBody ?? ErrorEnvelope.write(error, requestID: origin.requestID),
-            ending: ending, context: context, orders: &orders)
+            ending: ending, context: context, orders: orders)
     }
 
     /// A clock has run out.
     func timeOut(
-        _ measure: CallClock.Measure, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ measure: CallClock.Measure, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard labels.backend >= 0 else { return }
         let backend = plan.backends[labels.backend]
         let error = CallClock.timeout(measure, backend: backend.name, timeouts: backend.timeouts)
-        guard attempt != nil else { return end(with: error, context: context, orders: &orders) }
-        fail(error, .timeout, context: &context, orders: &orders)
+        guard attempt != nil else { return end(with: error, context: context, orders: orders) }
+        fail(error, .timeout, context: &context, orders: orders)
     }
 
     /// The client has gone: stop the backend at once and bill what was produced.
-    func clientLeft(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+    func clientLeft(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard !isSettled else { return }
-        cancelAttempt(context: context, orders: &orders)
+        cancelAttempt(context: context, orders: orders)
         let error = APIError(
             status: 499, type: "invalid_request_error", code: "client_closed",
             message: "The client closed the connection.")
@@ -152,26 +152,26 @@ extension CallInProgress {
                 status: 499, error: error, usage: usageAfterFailure,
                 finishReason: attempt?.output.finishReason,
                 serviceTier: attempt?.output.serviceTier),
-            context: context, orders: &orders)
+            context: context, orders: orders)
     }
 
     /// The gateway ends before the backend has answered: bill what was produced.
-    func drainEnded(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+    func drainEnded(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard !isSettled else { return }
-        cancelAttempt(context: context, orders: &orders)
-        end(with: Self.draining, context: context, orders: &orders)
+        cancelAttempt(context: context, orders: orders)
+        end(with: Self.draining, context: context, orders: orders)
     }
 
-    private func cancelAttempt(context: ExchangeContext, orders: inout ExchangeOrders) {
+    private func cancelAttempt(context: ExchangeContext, orders: ExchangeOrders) {
         if let attempt {
             plan.metrics.attempt(
                 backend: plan.backends[attempt.backend].name, outcome: .cancelled,
                 shard: context.shard)
         }
-        cancelLegs(orders: &orders)
+        cancelLegs(orders: orders)
     }
 
-    func cancelLegs(orders: inout ExchangeOrders) {
+    func cancelLegs(orders: ExchangeOrders) {
         guard let attempt else { return }
         for leg in attempt.legs.indices where attempt.isActive(leg) {
             attempt.legs[leg].phase = .done
@@ -183,11 +183,11 @@ extension CallInProgress {
 
     private func answer(
         status: Int, fields: HeaderFields, body: [UInt8], ending: CallEnding,
-        context: ExchangeContext, orders: inout ExchangeOrders
+        context: ExchangeContext, orders: ExchangeOrders
     ) {
         var fields = fields
         let body = origin.compressed(body, &fields)
-        settle(ending, responseBytes: body.count, context: context, orders: &orders)
+        settle(ending, responseBytes: body.count, context: context, orders: orders)
         appendCommonFields(to: &fields, context: context)
         orders.head = ExchangeOrders.Head(
             status: status, fields: fields, framing: .length(body.count))

@@ -86,19 +86,19 @@ final class CallInProgress {
     }
 
     /// Begins with the first target.
-    func start(context: inout ExchangeContext, orders: inout ExchangeOrders) {
-        tryNextTarget(afterError: nil, context: &context, orders: &orders)
+    func start(context: inout ExchangeContext, orders: ExchangeOrders) {
+        tryNextTarget(afterError: nil, context: &context, orders: orders)
     }
 
     // MARK: - What the worker reports
 
     func legConnected(
-        _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: ExchangeOrders
     ) -> UpstreamRequest? {
         guard let attempt, attempt.isActive(leg) else { return nil }
         let backend = plan.backends[attempt.backend]
         guard let credential = backend.credential(context.wall) else {
-            fail(Self.noCredential(backend.name), .httpError, context: &context, orders: &orders)
+            fail(Self.noCredential(backend.name), .httpError, context: &context, orders: orders)
             return nil
         }
         var request = attempt.call.requests[leg]
@@ -115,7 +115,7 @@ final class CallInProgress {
 
     func legAnswered(
         _ leg: Int, head: ResponseHead, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard let attempt, attempt.isActive(leg) else { return }
         attempt.enter(.answering, leg: leg, at: context.now)
@@ -127,45 +127,45 @@ final class CallInProgress {
             let error = Self.malformed(
                 "compressed its answer in a way that it was not asked for",
                 plan.backends[attempt.backend].name)
-            return fail(error, .malformed, context: &context, orders: &orders)
+            return fail(error, .malformed, context: &context, orders: orders)
         }
         guard request.summary.isStreamed, head.status < 300 else { return }
         attempt.call.begin(head, into: &attempt.output)
-        passOn(context: &context, orders: &orders)
+        passOn(context: &context, orders: orders)
     }
 
     func legReceived(
         _ leg: Int, _ bytes: Span<UInt8>, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard let attempt, attempt.isActive(leg) else { return }
         attempt.enter(.answering, leg: leg, at: context.now)
         guard let decoder = attempt.legs[leg].decoder else {
-            return take(bytes, attempt, leg, context: &context, orders: &orders)
+            return take(bytes, attempt, leg, context: &context, orders: orders)
         }
         var position = 0
         do throws(CompressionFailure) {
             while attempt.isActive(leg),
                 try decoder.inflater.next(bytes, position: &position, into: &decoder.output)
             {
-                take(decoder.output.span, attempt, leg, context: &context, orders: &orders)
+                take(decoder.output.span, attempt, leg, context: &context, orders: orders)
             }
         } catch {
             let error = Self.malformed(
                 "sent what cannot be read: \(error.reason)", plan.backends[attempt.backend].name)
-            fail(error, .malformed, context: &context, orders: &orders)
+            fail(error, .malformed, context: &context, orders: orders)
         }
     }
 
     /// Takes a piece of an answer's body as it was before compression.
     private func take(
         _ bytes: Span<UInt8>, _ attempt: UpstreamAttempt, _ leg: Int,
-        context: inout ExchangeContext, orders: inout ExchangeOrders
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         let isSuccess = attempt.legs[leg].head.status < 300
         if request.summary.isStreamed, isSuccess {
             attempt.call.receive(bytes, into: &attempt.output)
-            return passOn(context: &context, orders: &orders)
+            return passOn(context: &context, orders: orders)
         }
         let limit = isSuccess ? Limits.responseBodyBytes : Limits.errorBodyBytes
         guard attempt.legs[leg].body.count + bytes.count <= limit else {
@@ -173,7 +173,7 @@ final class CallInProgress {
             if isSuccess {
                 let error = Self.malformed(
                     "sent more than \(limit) bytes", plan.backends[attempt.backend].name)
-                fail(error, .malformed, context: &context, orders: &orders)
+                fail(error, .malformed, context: &context, orders: orders)
             }
             return
         }
@@ -181,7 +181,7 @@ final class CallInProgress {
     }
 
     func legEnded(
-        _ leg: Int, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ leg: Int, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard let attempt, attempt.isActive(leg) else { return }
         let status = attempt.legs[leg].head.status
@@ -189,11 +189,11 @@ final class CallInProgress {
             let error = Self.malformed(
                 "ended its answer in the middle of compressed data",
                 plan.backends[attempt.backend].name)
-            return fail(error, .malformed, context: &context, orders: &orders)
+            return fail(error, .malformed, context: &context, orders: orders)
         }
         if request.summary.isStreamed, status < 300 {
             attempt.call.end(into: &attempt.output)
-            passOn(context: &context, orders: &orders)
+            passOn(context: &context, orders: orders)
             return
         }
         attempt.legs[leg].phase = .done
@@ -202,21 +202,21 @@ final class CallInProgress {
                 head: attempt.legs[leg].head, body: attempt.legs[leg].body)
             let error = attempt.call.classify(answer)
             if error.blamesCredential,
-                awaitCredential(error, attempt, context: context, orders: &orders)
+                awaitCredential(error, attempt, context: context, orders: orders)
             {
                 return
             }
-            return fail(error, .httpError, context: &context, orders: &orders)
+            return fail(error, .httpError, context: &context, orders: orders)
         }
-        startLegs(context: context, orders: &orders)
+        startLegs(context: context, orders: orders)
         if attempt.legs.allSatisfy({ $0.phase == .done }) {
-            finishWhole(context: &context, orders: &orders)
+            finishWhole(context: &context, orders: orders)
         }
     }
 
     func legFailed(
         _ leg: Int, _ failure: UpstreamFailure, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard let attempt, attempt.isActive(leg) else { return }
         let state = attempt.legs[leg]
@@ -230,7 +230,7 @@ final class CallInProgress {
         }
         attempt.legs[leg].phase = .done
         let (error, outcome) = Self.error(for: failure, phase: state.phase, backend: backend)
-        fail(error, outcome, context: &context, orders: &orders)
+        fail(error, outcome, context: &context, orders: orders)
     }
 
     /// While the client is slow, the silence of a backend that nobody reads is not its fault.
@@ -240,16 +240,16 @@ final class CallInProgress {
         for leg in attempt.legs.indices { attempt.legs[leg].since = now }
     }
 
-    func timeAdvanced(context: inout ExchangeContext, orders: inout ExchangeOrders) {
+    func timeAdvanced(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard !isSettled else { return }
         if context.now >= clock.totalDeadline {
-            return timeOut(.total, context: &context, orders: &orders)
+            return timeOut(.total, context: &context, orders: orders)
         }
-        if let wait = credentialWait { lookForCredential(wait, context: &context, orders: &orders) }
+        if let wait = credentialWait { lookForCredential(wait, context: &context, orders: orders) }
         if !clock.isPaused, let attempt {
             let timeouts = plan.backends[attempt.backend].timeouts
             if let (deadline, measure) = attempt.deadline(timeouts), context.now >= deadline {
-                return timeOut(measure, context: &context, orders: &orders)
+                return timeOut(measure, context: &context, orders: orders)
             }
         }
         guard request.summary.isStreamed,
@@ -259,7 +259,7 @@ final class CallInProgress {
             orders.body.append(": keepalive\n\n")
             clock.clientSilentSince = context.now
         } else {
-            sendStreamHead(context: context, orders: &orders)
+            sendStreamHead(context: context, orders: orders)
         }
     }
 
@@ -267,7 +267,7 @@ final class CallInProgress {
 
     /// Opens an attempt at a target that has not been tried; without one the call ends in `error`.
     func tryNextTarget(
-        afterError error: APIError?, context: inout ExchangeContext, orders: inout ExchangeOrders
+        afterError error: APIError?, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         let targets = plan.routes[route].targets
         let choice = TargetPicker.pick(
@@ -278,19 +278,19 @@ final class CallInProgress {
         }
         guard let index = choice else {
             let last = error ?? Self.endpointNotServed(request)
-            return end(with: last, context: context, orders: &orders)
+            return end(with: last, context: context, orders: orders)
         }
         triedTargets.append(index)
         attemptCount += 1
         let target = targets[index]
         labels.backend = target.backend
-        open(index, fetchedImages: [:], context: context, orders: &orders)
+        open(index, fetchedImages: [:], context: context, orders: orders)
     }
 
     /// Opens an attempt at a target, or has the images fetched that it needs first.
     private func open(
         _ index: Int, fetchedImages: [[UInt8]: [UInt8]], context: ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         let target = plan.routes[route].targets[index]
         var options = target.options
@@ -304,29 +304,29 @@ final class CallInProgress {
             }
             attempt = UpstreamAttempt(
                 target: index, backend: target.backend, call: call, now: context.now)
-            startLegs(context: context, orders: &orders)
+            startLegs(context: context, orders: orders)
         } catch {
             attempt = nil
-            end(with: error, context: context, orders: &orders)
+            end(with: error, context: context, orders: orders)
         }
     }
 
     /// The images that the attempt waited for are here, or cannot be had.
     func imagesFetched(
-        _ images: FetchedImages, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ images: FetchedImages, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard !isSettled, attempt == nil, let index = triedTargets.last else { return }
         switch images {
         case .found(let found):
-            open(index, fetchedImages: found, context: context, orders: &orders)
+            open(index, fetchedImages: found, context: context, orders: orders)
         case .failed(let reason):
             let error = APIError.badRequest(
                 "invalid_value", param: "messages", "An image could not be fetched: \(reason).")
-            end(with: error, context: context, orders: &orders)
+            end(with: error, context: context, orders: orders)
         }
     }
 
-    private func startLegs(context: ExchangeContext, orders: inout ExchangeOrders) {
+    private func startLegs(context: ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         var active = attempt.legs.indices.count { attempt.isActive($0) }
         for leg in attempt.legs.indices where attempt.legs[leg].phase == .waiting {
@@ -343,14 +343,14 @@ final class CallInProgress {
     /// 2.5). False: there can be none.
     private func awaitCredential(
         _ error: APIError, _ attempt: UpstreamAttempt, context: ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) -> Bool {
         let backend = plan.backends[attempt.backend]
         let generation = backend.credentialGeneration()
         backend.credentialWasRefused()
         guard let generation, !hasRetriedCredential, !isStreaming else { return false }
         hasRetriedCredential = true
-        cancelLegs(orders: &orders)
+        cancelLegs(orders: orders)
         self.attempt = nil
         credentialWait = CredentialWait(
             generation: generation,
@@ -361,16 +361,16 @@ final class CallInProgress {
     }
 
     private func lookForCredential(
-        _ wait: CredentialWait, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ wait: CredentialWait, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard let index = triedTargets.last, labels.backend >= 0 else { return }
         if plan.backends[labels.backend].credentialGeneration() != wait.generation {
             credentialWait = nil
             attemptCount += 1
-            open(index, fetchedImages: [:], context: context, orders: &orders)
+            open(index, fetchedImages: [:], context: context, orders: orders)
         } else if context.now >= wait.until {
             credentialWait = nil
-            tryNextTarget(afterError: wait.error, context: &context, orders: &orders)
+            tryNextTarget(afterError: wait.error, context: &context, orders: orders)
         } else {
             credentialWait?.nextLook = context.now.advanced(
                 byMilliseconds: Limits.credentialLookMilliseconds)

@@ -37,7 +37,7 @@ extension CallInProgress {
     /// Settles the call. Must be called exactly once, before the answer's last byte is ordered.
     func settle(
         _ ending: CallEnding, responseBytes: Int = 0, context: ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         precondition(!isSettled)
         stage = .settled
@@ -59,7 +59,7 @@ extension CallInProgress {
         record(ending, row: row, context: context)
         plan.appendLogLine(row, to: &orders.logLine)
         JournalRecord.append(settled: row, to: &orders.records)
-        orders.row = row
+        orders.row = consume row
     }
 
     /// What the ledger will say if the gateway dies now: the request was admitted, and nobody knows
@@ -223,7 +223,7 @@ struct LocalAnswerRecord {
     let error: APIError?
     let responseBytes: Int
 
-    func record(context: ExchangeContext, orders: inout ExchangeOrders) {
+    func record(context: ExchangeContext, orders: ExchangeOrders) {
         var row = LedgerRow()
         row.id = origin.id
         row.requestID = origin.requestID

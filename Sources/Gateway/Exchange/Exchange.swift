@@ -9,7 +9,8 @@ public import Wire
 public struct Exchange: ~Copyable {
     private enum State {
         case readingBody([UInt8], tenant: Int, keyID: String, Endpoint)
-        case refusing(APIError, allow: StaticString?, discarded: Int)
+        // Rare and large: the usual states are a pointer or two.
+        indirect case refusing(APIError, allow: StaticString?, discarded: Int)
         case calling(CallInProgress)
         case finished
     }
@@ -32,7 +33,7 @@ public struct Exchange: ~Copyable {
     public init(
         head: borrowing RequestHead, subject: CertificateSubject?, plan: Plan,
         context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         self.plan = plan
         share = BufferedShare(of: plan)
@@ -46,12 +47,12 @@ public struct Exchange: ~Copyable {
             }
             state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
         case .models(let name, let tenant):
-            answerModels(named: name, tenant: tenant, context: context, orders: &orders)
+            answerModels(named: name, tenant: tenant, context: context, orders: orders)
         case .refuse(let error, let allow):
             if Self.isWorthDiscarding(head) {
                 state = .refusing(error, allow: allow, discarded: 0)
             } else {
-                refuse(error, allow: allow, context: context, orders: &orders)
+                refuse(error, allow: allow, context: context, orders: orders)
             }
         }
     }
@@ -71,23 +72,23 @@ public struct Exchange: ~Copyable {
 
     /// More of the request's body.
     public mutating func bodyArrived(
-        _ bytes: Span<UInt8>, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ bytes: Span<UInt8>, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         switch state {
         case .readingBody(var body, let tenant, let keyID, let endpoint):
             state = .finished
             guard body.count + bytes.count <= plan.limits.requestBodyBytes else {
                 let error = RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
-                return refuse(error, context: context, orders: &orders)
+                return refuse(error, context: context, orders: orders)
             }
             guard share.take(bytes.count) else {
-                return refuse(Self.noRoom, context: context, orders: &orders)
+                return refuse(Self.noRoom, context: context, orders: orders)
             }
             body.append(span: bytes)
             state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
         case .refusing(let error, let allow, let discarded):
             if discarded + bytes.count > Limits.discardedBodyBytes {
-                refuse(error, allow: allow, context: context, orders: &orders)
+                refuse(error, allow: allow, context: context, orders: orders)
             } else {
                 state = .refusing(error, allow: allow, discarded: discarded + bytes.count)
             }
@@ -97,7 +98,7 @@ public struct Exchange: ~Copyable {
 
     /// The request is complete.
     public mutating func bodyEnded(
-        context: inout ExchangeContext, orders: inout ExchangeOrders
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         switch state {
         case .readingBody(let body, let tenant, let keyID, let endpoint):
@@ -107,48 +108,48 @@ public struct Exchange: ~Copyable {
             do throws(RefusedRequest) {
                 let call = try admission.admit(body, context: &context)
                 state = .calling(call)
-                call.start(context: &context, orders: &orders)
+                call.start(context: &context, orders: orders)
                 appendOpened(to: &orders.records)
                 finishIfSettled()
             } catch {
                 refuse(
                     error.error, labels: error.labels, rateLimits: error.standing,
-                    context: context, orders: &orders)
+                    context: context, orders: orders)
             }
         case .refusing(let error, let allow, _):
-            refuse(error, allow: allow, context: context, orders: &orders)
+            refuse(error, allow: allow, context: context, orders: orders)
         case .calling, .finished: break
         }
     }
 
     /// The request could not be read: it is not HTTP as RFC 9112 wants it, or it came too slowly.
     public mutating func requestFailed(
-        _ failure: HTTPFailure, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ failure: HTTPFailure, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard bodyPlan == .read else { return }
-        refuse(Self.error(for: failure), context: context, orders: &orders)
+        refuse(Self.error(for: failure), context: context, orders: orders)
     }
 
     /// The client has gone.
     public mutating func clientLeft(
-        context: inout ExchangeContext, orders: inout ExchangeOrders
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         if case .calling(let call) = state {
-            call.clientLeft(context: &context, orders: &orders)
+            call.clientLeft(context: &context, orders: orders)
         }
         state = .finished
     }
 
     /// The gateway ends before the answer is complete: the client is told while it can be.
     public mutating func drainEnded(
-        context: inout ExchangeContext, orders: inout ExchangeOrders
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         switch state {
-        case .readingBody: refuse(CallInProgress.draining, context: context, orders: &orders)
+        case .readingBody: refuse(CallInProgress.draining, context: context, orders: orders)
         case .refusing(let error, let allow, _):
-            refuse(error, allow: allow, context: context, orders: &orders)
+            refuse(error, allow: allow, context: context, orders: orders)
         case .calling(let call):
-            call.drainEnded(context: &context, orders: &orders)
+            call.drainEnded(context: &context, orders: orders)
             finishIfSettled()
         case .finished: break
         }
@@ -156,11 +157,11 @@ public struct Exchange: ~Copyable {
 
     /// What a leg is to send over the connection it got; nil when the request has ended otherwise.
     public mutating func legConnected(
-        _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ leg: Int, isReused: Bool, context: inout ExchangeContext, orders: ExchangeOrders
     ) -> UpstreamRequest? {
         guard case .calling(let call) = state else { return nil }
         let request = call.legConnected(
-            leg, isReused: isReused, context: &context, orders: &orders)
+            leg, isReused: isReused, context: &context, orders: orders)
         finishIfSettled()
         return request
     }
@@ -168,48 +169,48 @@ public struct Exchange: ~Copyable {
     /// The head of a leg's answer.
     public mutating func legAnswered(
         _ leg: Int, head: borrowing ResponseHead, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.legAnswered(leg, head: copy head, context: &context, orders: &orders)
+        call.legAnswered(leg, head: copy head, context: &context, orders: orders)
         finishIfSettled()
     }
 
     /// More of the body of a leg's answer.
     public mutating func legReceived(
         _ leg: Int, _ bytes: Span<UInt8>, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.legReceived(leg, bytes, context: &context, orders: &orders)
+        call.legReceived(leg, bytes, context: &context, orders: orders)
         finishIfSettled()
     }
 
     /// A leg's answer is complete as HTTP.
     public mutating func legEnded(
-        _ leg: Int, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ leg: Int, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.legEnded(leg, context: &context, orders: &orders)
+        call.legEnded(leg, context: &context, orders: orders)
         finishIfSettled()
     }
 
     /// A leg came to nothing.
     public mutating func legFailed(
         _ leg: Int, _ failure: UpstreamFailure, context: inout ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.legFailed(leg, failure, context: &context, orders: &orders)
+        call.legFailed(leg, failure, context: &context, orders: orders)
         finishIfSettled()
     }
 
     /// The images that the request names by URL are here, or cannot be had.
     public mutating func imagesFetched(
-        _ images: FetchedImages, context: inout ExchangeContext, orders: inout ExchangeOrders
+        _ images: FetchedImages, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.imagesFetched(images, context: &context, orders: &orders)
+        call.imagesFetched(images, context: &context, orders: orders)
         finishIfSettled()
     }
 
@@ -222,10 +223,10 @@ public struct Exchange: ~Copyable {
 
     /// Time has reached `nextDeadline`, or passed it.
     public mutating func timeAdvanced(
-        context: inout ExchangeContext, orders: inout ExchangeOrders
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.timeAdvanced(context: &context, orders: &orders)
+        call.timeAdvanced(context: &context, orders: orders)
         finishIfSettled()
     }
 
@@ -237,10 +238,10 @@ public struct Exchange: ~Copyable {
 
     /// The request's record could not be written, and it has not gone to any backend yet.
     public mutating func recordingFailed(
-        context: inout ExchangeContext, orders: inout ExchangeOrders
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.end(with: RequestAdmission.ledgerUnavailable, context: context, orders: &orders)
+        call.end(with: RequestAdmission.ledgerUnavailable, context: context, orders: orders)
         finishIfSettled()
     }
 
@@ -300,23 +301,23 @@ public struct Exchange: ~Copyable {
 
 extension Exchange {
     private mutating func answerModels(
-        named name: [UInt8]?, tenant: Int, context: ExchangeContext, orders: inout ExchangeOrders
+        named name: [UInt8]?, tenant: Int, context: ExchangeContext, orders: ExchangeOrders
     ) {
         let list = ModelList(plan: plan, tenant: tenant)
         guard let name else {
-            return answer(status: 200, body: list.all(), context: context, orders: &orders)
+            return answer(status: 200, body: list.all(), context: context, orders: orders)
         }
         let text = String(decoding: name, as: UTF8.self)
         guard let body = list.one(text) else {
-            return refuse(ModelList.notFound(text), context: context, orders: &orders)
+            return refuse(ModelList.notFound(text), context: context, orders: orders)
         }
-        answer(status: 200, body: body, context: context, orders: &orders)
+        answer(status: 200, body: body, context: context, orders: orders)
     }
 
     private mutating func refuse(
         _ error: APIError, allow: StaticString? = nil,
         labels: CallLabels = CallLabels(), rateLimits: RateLimitStanding? = nil,
-        context: ExchangeContext, orders: inout ExchangeOrders
+        context: ExchangeContext, orders: ExchangeOrders
     ) {
         var fields = HeaderFields()
         if let allow { fields.append("allow", allow) }
@@ -324,13 +325,13 @@ extension Exchange {
         ErrorEnvelope.appendFields(of: error, to: &fields)
         answer(
             status: error.status, body: ErrorEnvelope.write(error, requestID: origin.requestID),
-            fields: fields, error: error, labels: labels, context: context, orders: &orders)
+            fields: fields, error: error, labels: labels, context: context, orders: orders)
     }
 
     private mutating func answer(
         status: Int, body: [UInt8], fields: HeaderFields = HeaderFields(), error: APIError? = nil,
         labels: CallLabels = CallLabels(), context: ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         state = .finished
         var fields = fields
@@ -344,6 +345,6 @@ extension Exchange {
         LocalAnswerRecord(
             plan: plan, origin: origin, labels: labels, status: status, error: error,
             responseBytes: body.count
-        ).record(context: context, orders: &orders)
+        ).record(context: context, orders: orders)
     }
 }

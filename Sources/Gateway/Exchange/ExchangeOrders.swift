@@ -3,8 +3,10 @@ import Translation
 public import Wire
 
 /// What an Exchange wants done, filled by its methods and carried out by the Worker at once.
-/// One value is reused for all exchanges of a worker.
-public struct ExchangeOrders {
+///
+/// A class, because it is large and goes from hand to hand. A worker has a few of them and uses
+/// them for all its exchanges.
+public final class ExchangeOrders {
     /// The head of the answer.
     public struct Head: Sendable {
         /// The status.
@@ -71,7 +73,7 @@ public struct ExchangeOrders {
     }
 
     /// Forgets all orders and keeps the memory.
-    public mutating func reset() {
+    public func reset() {
         head = nil
         if !body.isEmpty { body.removeAll(keepingCapacity: true) }
         ending = .open

@@ -20,11 +20,11 @@ struct RequestGate {
     let subject: CertificateSubject?
 
     func decide(_ head: borrowing RequestHead) -> Decision {
-        let path = Self.path(of: head.target)
+        let path = Self.path(of: head.target.span)
         if head.method == .connect { return Self.methodNotAllowed("POST") }
         let modelName = Self.modelName(in: path)
-        let isModels = path.span.equals("/v1/models") || modelName != nil
-        let endpoint = Endpoint.catalogue.first { path.span.equals($0.path) }
+        let isModels = path.equals("/v1/models") || modelName != nil
+        let endpoint = Endpoint.at(path)
         guard isModels || endpoint != nil else { return .refuse(Self.unknownEndpoint(path)) }
         if isModels {
             guard head.method == .get || head.method == .head else {
@@ -96,16 +96,17 @@ struct RequestGate {
     }
 
     /// The path without query; one trailing slash is forgiven.
-    private static func path(of target: [UInt8]) -> [UInt8] {
-        var path = Array(target.prefix { $0 != UInt8(ascii: "?") })
-        if path.count > 1, path.last == UInt8(ascii: "/") { path.removeLast() }
-        return path
+    @_lifetime(copy target)
+    private static func path(of target: Span<UInt8>) -> Span<UInt8> {
+        var end = target.firstIndex(of: UInt8(ascii: "?")) ?? target.count
+        if end > 1, target[end - 1] == UInt8(ascii: "/") { end -= 1 }
+        return target.extracting(0..<end)
     }
 
     /// The `{id}` of `/v1/models/{id}`, percent-decoded; it may hold slashes.
-    private static func modelName(in path: [UInt8]) -> [UInt8]? {
-        guard path.span.starts(with: "/v1/models/") else { return nil }
-        return PercentEncoding.decode(path.span.extracting(11..<path.count))
+    private static func modelName(in path: Span<UInt8>) -> [UInt8]? {
+        guard path.starts(with: "/v1/models/") else { return nil }
+        return PercentEncoding.decode(path.extracting(11..<path.count))
     }
 
     @_lifetime(copy value)
@@ -128,8 +129,8 @@ struct RequestGate {
             + "Send one of this gateway's keys as Authorization: Bearer KEY, or connect with a "
             + "certificate whose subject a tenant names.")
 
-    private static func unknownEndpoint(_ path: [UInt8]) -> APIError {
-        let isMetrics = path.span.equals("/metrics")
+    private static func unknownEndpoint(_ path: Span<UInt8>) -> APIError {
+        let isMetrics = path.equals("/metrics")
         return APIError(
             status: 404, type: "invalid_request_error", code: "unknown_endpoint",
             message: isMetrics

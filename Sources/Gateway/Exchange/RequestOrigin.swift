@@ -29,7 +29,7 @@ struct RequestOrigin: Sendable {
         } else {
             requestID = "req_" + id
         }
-        var forwarded = HeaderFields()
+        var forwarded = HeaderFields(reservingFields: 3, bytes: 160)
         // W3C Trace Context: both go on, or a trace ends here.
         if let trace = head.fields.value(of: "traceparent") {
             forwarded.append("traceparent", trace)

@@ -42,7 +42,7 @@ struct StreamMeter {
 /// the next step is set aside or the stream ends.
 extension CallInProgress {
     func meterStream(
-        _ attempt: UpstreamAttempt, context: ExchangeContext, orders: inout ExchangeOrders
+        _ attempt: UpstreamAttempt, context: ExchangeContext, orders: ExchangeOrders
     ) {
         // Once the only answer has said how it ends, nothing is left to cut.
         let isEnding = attempt.output.finishReason != nil && request.summary.candidates == 1
@@ -55,7 +55,7 @@ extension CallInProgress {
             &reservation, used: used.amounts, ahead: used.ahead, now: context.now,
             wall: context.wall)
         self.reservation = consume reservation
-        if let limit { cut(attempt, limit, context: context, orders: &orders) }
+        if let limit { cut(attempt, limit, context: context, orders: orders) }
     }
 
     /// What is certain by now, and what will surely come: the prompt, while the backend has not
@@ -91,13 +91,13 @@ extension CallInProgress {
     /// own limit had been reached.
     private func cut(
         _ attempt: UpstreamAttempt, _ limit: String, context: ExchangeContext,
-        orders: inout ExchangeOrders
+        orders: ExchangeOrders
     ) {
         plan.metrics.attempt(
             backend: plan.backends[attempt.backend].name, outcome: .cut, shard: context.shard)
         plan.metrics.limitCut(
             tenant: plan.tenants[labels.tenant].name, limit: limit, shard: context.shard)
-        cancelLegs(orders: &orders)
+        cancelLegs(orders: orders)
         let usage = producedUsage
         attempt.call.cut(usage, into: &attempt.output)
         responseBytes += attempt.output.bytes.count
@@ -108,7 +108,7 @@ extension CallInProgress {
             status: 200, error: nil, usage: .estimated(usage), finishReason: "length",
             serviceTier: attempt.output.serviceTier)
         ending.cutLimit = limit
-        settle(ending, context: context, orders: &orders)
+        settle(ending, context: context, orders: orders)
     }
 
     /// Adds what is set aside for this call.

@@ -2,8 +2,8 @@ public import Primitives
 public import Translation
 public import Wire
 
-/// A backend, ready for use.
-public struct BackendPlan: Sendable {
+/// A backend, ready for use; immutable, and handed around by every request.
+public final class BackendPlan: Sendable {
     /// The name in the file; also its label.
     public let name: String
     /// What it speaks.

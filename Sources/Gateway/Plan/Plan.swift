@@ -190,8 +190,8 @@ public struct RoutePlan: Sendable {
     }
 }
 
-/// A target, ready for use.
-public struct TargetPlan: Sendable {
+/// A target, ready for use; immutable, and handed around by every request.
+public final class TargetPlan: Sendable {
     /// Index of the backend.
     public let backend: Int
     /// Its share among the route's targets.

@@ -29,9 +29,15 @@ public struct Handle: Hashable, Sendable {
 ///
 /// Slots are reused last-in-first-out, so that the table stays as small as its busiest moment.
 @safe public struct Slab<Element: ~Copyable>: ~Copyable {
-    private var slots: UnsafeMutablePointer<Element>
-    private var generations: [UInt32] = []
-    private var isOccupied: [Bool] = []
+    /// Marks a slot that is free; no generation has this bit.
+    private static var freeBit: UInt32 { 1 << 31 }
+
+    @usableFromInline var slots: UnsafeMutablePointer<Element>
+    /// The generation of each slot, with `freeBit` while it is free: one comparison tells whether a
+    /// handle is live.
+    @usableFromInline var marks: UnsafeMutablePointer<UInt32>
+    /// How many slots have ever been used.
+    @usableFromInline var used = 0
     private var free: [Int32] = []
     private var capacity: Int
 
@@ -42,33 +48,36 @@ public struct Handle: Hashable, Sendable {
     public init(capacity: Int = 64) {
         self.capacity = max(1, capacity)
         unsafe slots = UnsafeMutablePointer<Element>.allocate(capacity: self.capacity)
+        unsafe marks = UnsafeMutablePointer<UInt32>.allocate(capacity: self.capacity)
     }
 
     deinit {
-        for index in isOccupied.indices where isOccupied[index] {
+        for index in 0..<used where isOccupied(index) {
             unsafe (slots + index).deinitialize(count: 1)
         }
         unsafe slots.deallocate()
+        unsafe marks.deallocate()
     }
 
     /// Stores a value and returns its handle.
     public mutating func insert(_ element: consuming Element) -> Handle {
         let index = takeSlot()
         unsafe (slots + index).initialize(to: element)
-        isOccupied[index] = true
+        unsafe marks[index] &= ~Self.freeBit
         count += 1
-        return Handle(index: Int32(index), generation: generations[index])
+        return Handle(index: Int32(index), generation: unsafe marks[index])
     }
 
     /// Whether the handle's occupant is still there.
+    @inlinable
     public func contains(_ handle: Handle) -> Bool {
         let index = Int(handle.index)
-        return index >= 0 && index < isOccupied.count && isOccupied[index]
-            && generations[index] == handle.generation
+        return unsafe index >= 0 && index < used && marks[index] == handle.generation
     }
 
     /// Access to an occupant in place. The handle must be live: check `contains` where it may not
     /// be.
+    @inlinable
     public subscript(_ handle: Handle) -> Element {
         unsafeAddress {
             precondition(contains(handle))
@@ -84,9 +93,9 @@ public struct Handle: Hashable, Sendable {
     public mutating func remove(_ handle: Handle) -> Element {
         precondition(contains(handle))
         let index = Int(handle.index)
-        isOccupied[index] = false
         // 31 bits, never 0: the top bit and generation 0 are free for other kinds of tokens.
-        generations[index] = generations[index] == 0x7fff_ffff ? 1 : generations[index] + 1
+        let next = handle.generation == 0x7fff_ffff ? 1 : handle.generation + 1
+        unsafe marks[index] = next | Self.freeBit
         free.append(handle.index)
         count -= 1
         return unsafe (slots + index).move()
@@ -94,33 +103,34 @@ public struct Handle: Hashable, Sendable {
 
     /// The handle of the occupant of a slot; nil when the slot is free.
     public func handle(at index: Int) -> Handle? {
-        guard index >= 0, index < isOccupied.count, isOccupied[index] else { return nil }
-        return Handle(index: Int32(index), generation: generations[index])
+        guard index >= 0, index < used, isOccupied(index) else { return nil }
+        return Handle(index: Int32(index), generation: unsafe marks[index])
     }
 
     /// The handles of all occupants, in slot order.
-    public var handles: [Handle] {
-        isOccupied.indices.compactMap { index in
-            isOccupied[index]
-                ? Handle(index: Int32(index), generation: generations[index]) : nil
-        }
-    }
+    public var handles: [Handle] { (0..<used).compactMap { handle(at: $0) } }
+
+    private func isOccupied(_ index: Int) -> Bool { unsafe marks[index] & Self.freeBit == 0 }
 
     private mutating func takeSlot() -> Int {
         if let index = free.popLast() { return Int(index) }
-        if generations.count == capacity { grow() }
-        generations.append(1)
-        isOccupied.append(false)
-        return generations.count - 1
+        if used == capacity { grow() }
+        unsafe (marks + used).initialize(to: 1 | Self.freeBit)
+        used += 1
+        return used - 1
     }
 
     private mutating func grow() {
         let larger = UnsafeMutablePointer<Element>.allocate(capacity: capacity * 2)
-        for index in 0..<capacity where isOccupied[index] {
+        let moreMarks = UnsafeMutablePointer<UInt32>.allocate(capacity: capacity * 2)
+        for index in 0..<capacity where isOccupied(index) {
             unsafe (larger + index).moveInitialize(from: slots + index, count: 1)
         }
+        unsafe moreMarks.moveInitialize(from: marks, count: capacity)
         unsafe slots.deallocate()
+        unsafe marks.deallocate()
         unsafe slots = larger
+        unsafe marks = moreMarks
         capacity *= 2
     }
 }

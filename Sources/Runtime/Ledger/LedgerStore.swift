@@ -36,6 +36,25 @@ public final class LedgerStore {
             PRIMARY KEY (month, tenant, key_id, route, backend, model, upstream_model)
         ) WITHOUT ROWID;
         """,
+        // In the order of time, in one tree: a new row goes to the end, and needs no second entry.
+        """
+        ALTER TABLE requests RENAME TO requests_by_id;
+        CREATE TABLE requests (
+            id TEXT NOT NULL, request_id TEXT NOT NULL, started_at TEXT NOT NULL,
+            tenant TEXT NOT NULL, key_id TEXT NOT NULL, user TEXT, endpoint TEXT NOT NULL,
+            route TEXT NOT NULL, backend TEXT NOT NULL, model TEXT NOT NULL,
+            upstream_model TEXT NOT NULL, streamed INTEGER NOT NULL, status INTEGER NOT NULL,
+            error_code TEXT, finish_reason TEXT, attempts INTEGER NOT NULL,
+            input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+            cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL,
+            reasoning_tokens INTEGER NOT NULL, usage_source TEXT NOT NULL, cost_nanousd INTEGER,
+            price_id TEXT, ttft_ms INTEGER, duration_ms INTEGER NOT NULL,
+            overhead_us INTEGER NOT NULL, request_bytes INTEGER NOT NULL,
+            response_bytes INTEGER NOT NULL, PRIMARY KEY (started_at, id)
+        ) WITHOUT ROWID;
+        INSERT INTO requests SELECT * FROM requests_by_id ORDER BY started_at, id;
+        DROP TABLE requests_by_id;
+        """,
     ]
     private static let insertion =
         "INSERT OR IGNORE INTO requests VALUES ("

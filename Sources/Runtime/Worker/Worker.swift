@@ -191,7 +191,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
             let flight = Handle(word: ticket)
             guard flights.contains(flight) else { return }
             flights[flight].exchange.imagesFetched(
-                images, context: &context, orders: &orders)
+                images, context: &context, orders: orders)
             carryOut(flight)
         case .plan(let plan, let listenerTLS):
             adopt(plan)

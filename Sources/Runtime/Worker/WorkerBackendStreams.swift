@@ -31,7 +31,7 @@ extension Worker where K: ~Copyable {
         // A connection that was silent may be just being closed by its backend.
         let isReused = sessions[session].hasServed && sessions[session].http2.streamCount == 0
         let request = flights[assignment.flight].exchange.legConnected(
-            assignment.leg, isReused: isReused, context: &context, orders: &orders)
+            assignment.leg, isReused: isReused, context: &context, orders: orders)
         guard let request else { return carryOut(assignment.flight) }
         let backend = pools[upstreams[handle].pool].backend
         let stream = sessions[session].http2.request(
@@ -97,17 +97,17 @@ extension Worker where K: ~Copyable {
         case .head(let stream): headArrived(leg, session, stream)
         case .body(_, let range):
             flights[leg.flight].exchange.legReceived(
-                leg.leg, bytes.extracting(range), context: &context, orders: &orders)
+                leg.leg, bytes.extracting(range), context: &context, orders: orders)
         case .end(let stream):
             let isCut = sessions[session].http2.backlog(of: stream) > 0
             forget(leg, session, stream)
             // RFC 9113 section 8.1: an answer that came before the whole request was sent.
             if isCut { sessions[session].http2.reset(stream, .cancel) }
-            flights[leg.flight].exchange.legEnded(leg.leg, context: &context, orders: &orders)
+            flights[leg.flight].exchange.legEnded(leg.leg, context: &context, orders: orders)
         case .closed(let stream, let code):
             forget(leg, session, stream)
             flights[leg.flight].exchange.legFailed(
-                leg.leg, Self.failure(for: code), context: &context, orders: &orders)
+                leg.leg, Self.failure(for: code), context: &context, orders: orders)
         case .refused, .roomChanged: break
         }
     }
@@ -116,12 +116,12 @@ extension Worker where K: ~Copyable {
         do throws(HTTPFailure) {
             let head = try sessions[session].http2.responseHead(of: stream)
             flights[leg.flight].exchange.legAnswered(
-                leg.leg, head: head, context: &context, orders: &orders)
+                leg.leg, head: head, context: &context, orders: orders)
         } catch {
             forget(leg, session, stream)
             sessions[session].http2.reset(stream, .protocolError)
             flights[leg.flight].exchange.legFailed(
-                leg.leg, .malformed(error.reason), context: &context, orders: &orders)
+                leg.leg, .malformed(error.reason), context: &context, orders: orders)
         }
     }
 

@@ -149,7 +149,7 @@ extension Worker where K: ~Copyable {
     mutating func openFlight(_ head: RequestHead, client: Handle, stream: Handle?) -> Handle {
         let exchange = Exchange(
             head: head, subject: clients[client].subject, plan: plan, context: &context,
-            orders: &orders)
+            orders: orders)
         epochs.flightBegan()
         return flights.insert(
             Flight(
@@ -163,7 +163,7 @@ extension Worker where K: ~Copyable {
         else { return }
         clients[handle].deadline = context.now.advanced(
             byMilliseconds: Limits.requestBodyIdleMilliseconds)
-        flights[flight].exchange.bodyArrived(body, context: &context, orders: &orders)
+        flights[flight].exchange.bodyArrived(body, context: &context, orders: orders)
         carryOut(flight)
     }
 
@@ -174,7 +174,7 @@ extension Worker where K: ~Copyable {
         guard let flight = serving.flight, flights.contains(flight) else {
             return finishAnswer(handle)
         }
-        flights[flight].exchange.bodyEnded(context: &context, orders: &orders)
+        flights[flight].exchange.bodyEnded(context: &context, orders: orders)
         carryOut(flight)
     }
 
@@ -183,7 +183,7 @@ extension Worker where K: ~Copyable {
         if case .serving(let serving) = clients[handle].state, let flight = serving.flight,
             flights.contains(flight), !serving.hasHead
         {
-            flights[flight].exchange.requestFailed(failure, context: &context, orders: &orders)
+            flights[flight].exchange.requestFailed(failure, context: &context, orders: orders)
             carryOut(flight)
             return
         }
@@ -191,8 +191,8 @@ extension Worker where K: ~Copyable {
         clients[handle].state = .serving(
             ClientConnection.Serving(
                 flight: nil, keepAlive: false, isHead: false, version: .http11))
-        var orders = Self.orders(for: failure)
-        answerClient(handle, &orders)
+        let orders = Self.orders(for: failure)
+        answerClient(handle, orders)
     }
 
     /// The answer to what could not become an exchange.
@@ -205,8 +205,8 @@ extension Worker where K: ~Copyable {
     private mutating func answerAdmin(
         _ handle: Handle, _ head: RequestHead, _ respond: @Sendable (AdminRequest) -> AdminAnswer
     ) {
-        var orders = Self.orders(for: head, respond)
-        answerClient(handle, &orders)
+        let orders = Self.orders(for: head, respond)
+        answerClient(handle, orders)
     }
 
     /// The admin side's answer to a request.
@@ -222,7 +222,7 @@ extension Worker where K: ~Copyable {
     private static func orders(
         status: Int, contentType: String, _ body: [UInt8]
     ) -> ExchangeOrders {
-        var orders = ExchangeOrders()
+        let orders = ExchangeOrders()
         var fields = HeaderFields()
         fields.append("content-type", text: contentType)
         orders.head = ExchangeOrders.Head(
@@ -237,7 +237,7 @@ extension Worker where K: ~Copyable {
     /// Sends what `orders` holds for the client: one write for head, body and end. The end of an
     /// answer that settles a request waits until that is recorded.
     mutating func answerClient(
-        _ handle: Handle, _ orders: inout ExchangeOrders, isSettled: Bool = false
+        _ handle: Handle, _ orders: ExchangeOrders, isSettled: Bool = false
     ) {
         guard case .serving(var serving) = clients[handle].state else { return }
         var bytes: [UInt8] = []
@@ -421,7 +421,7 @@ extension Worker where K: ~Copyable {
 
     mutating func clientLeft(_ flight: Handle) {
         guard flights.contains(flight) else { return }
-        flights[flight].exchange.clientLeft(context: &context, orders: &orders)
+        flights[flight].exchange.clientLeft(context: &context, orders: orders)
         carryOut(flight)
     }
 

@@ -156,7 +156,7 @@ extension Worker where K: ~Copyable {
     private mutating func breakOff() {
         for handle in flights.handles where flights.contains(handle) {
             brokenOffCount += 1
-            flights[handle].exchange.drainEnded(context: &context, orders: &orders)
+            flights[handle].exchange.drainEnded(context: &context, orders: orders)
             carryOut(handle)
         }
         for handle in clients.handles where clients.contains(handle) {

@@ -14,26 +14,26 @@ extension Worker where K: ~Copyable {
         }
         var taken = spareOrders.popLast() ?? ExchangeOrders()
         swap(&taken, &orders)
-        carryOut(handle, &taken)
+        carryOut(handle, taken)
         taken.reset()
         spareOrders.append(taken)
     }
 
-    private mutating func carryOut(_ handle: Handle, _ orders: inout ExchangeOrders) {
+    private mutating func carryOut(_ handle: Handle, _ orders: ExchangeOrders) {
         if !orders.logLine.isEmpty { logBuffer.append(contentsOf: orders.logLine) }
         // A request that was admitted just now goes nowhere before it is recorded.
         let isRecorded = orders.records.isEmpty
         let isSettled = orders.row != nil
-        journal.take(from: &orders)
+        journal.take(from: orders)
         let client = flights[handle].client
         let stream = flights[handle].stream
         let isFinished = flights[handle].exchange.isFinished
         for order in orders.upstream { giveBack(order, of: handle) }
         if isFinished { removeFlight(handle) } else { armFlight(handle) }
         if let stream {
-            answerStream(client, stream, of: handle, &orders)
+            answerStream(client, stream, of: handle, orders)
         } else if clients.contains(client), owns(client, handle) {
-            answerClient(client, &orders, isSettled: isSettled)
+            answerClient(client, orders, isSettled: isSettled)
         }
         guard !isFinished else { return serveCarried(client) }
         if !orders.imagesToFetch.isEmpty {
@@ -62,9 +62,9 @@ extension Worker where K: ~Copyable {
         if let deadline = flights[handle].bodyDeadline, context.now >= deadline {
             flights[handle].bodyDeadline = nil
             flights[handle].exchange.requestFailed(
-                Self.bodyTooSlow, context: &context, orders: &orders)
+                Self.bodyTooSlow, context: &context, orders: orders)
         } else {
-            flights[handle].exchange.timeAdvanced(context: &context, orders: &orders)
+            flights[handle].exchange.timeAdvanced(context: &context, orders: orders)
         }
         carryOut(handle)
     }

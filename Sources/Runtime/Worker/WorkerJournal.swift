@@ -45,7 +45,7 @@ struct JournalKeeping {
     }
 
     /// Takes what an exchange has to record out of its orders.
-    mutating func take(from orders: inout ExchangeOrders) {
+    mutating func take(from orders: ExchangeOrders) {
         guard !orders.records.isEmpty else { return }
         if records.isEmpty {
             swap(&records, &orders.records)
@@ -100,7 +100,7 @@ extension Worker where K: ~Copyable {
                 continue
             }
             flights[admission.flight].exchange.recordingFailed(
-                context: &context, orders: &orders)
+                context: &context, orders: orders)
             carryOut(admission.flight)
         }
         guard journal.admissions.isEmpty else { return }

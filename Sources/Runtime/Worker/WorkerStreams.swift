@@ -36,14 +36,14 @@ extension Worker where K: ~Copyable {
             switch event {
             case .head(let stream): streamHeadArrived(handle, session, stream)
             case .refused(let stream, let failure):
-                var orders = Self.orders(for: failure)
-                answer(session, stream, &orders)
+                let orders = Self.orders(for: failure)
+                answer(session, stream, orders)
             case .body(let stream, let range):
                 streamBodyArrived(session, stream, bytes.extracting(range))
             case .end(let stream):
                 guard let flight = flight(of: session, stream) else { continue }
                 flights[flight].bodyDeadline = nil
-                flights[flight].exchange.bodyEnded(context: &context, orders: &orders)
+                flights[flight].exchange.bodyEnded(context: &context, orders: orders)
                 carryOut(flight)
             case .closed(let stream, _):
                 if let flight = flight(of: session, stream) { clientLeft(flight) }
@@ -59,12 +59,12 @@ extension Worker where K: ~Copyable {
         do throws(HTTPFailure) {
             head = try sessions[session].http2.requestHead(of: stream)
         } catch {
-            var orders = Self.orders(for: error)
-            return answer(session, stream, &orders)
+            let orders = Self.orders(for: error)
+            return answer(session, stream, orders)
         }
         if case .admin(let respond) = role {
-            var orders = Self.orders(for: head, respond)
-            return answer(session, stream, &orders)
+            let orders = Self.orders(for: head, respond)
+            return answer(session, stream, orders)
         }
         let flight = openFlight(head, client: handle, stream: stream)
         sessions[session].http2.setOwner(HTTP2StreamOwner(word: flight.word), of: stream)
@@ -86,7 +86,7 @@ extension Worker where K: ~Copyable {
             flights[flight].bodyDeadline = context.now.advanced(
                 byMilliseconds: Limits.requestBodyIdleMilliseconds)
         }
-        flights[flight].exchange.bodyArrived(body, context: &context, orders: &orders)
+        flights[flight].exchange.bodyArrived(body, context: &context, orders: orders)
         carryOut(flight)
     }
 
@@ -101,12 +101,12 @@ extension Worker where K: ~Copyable {
 
     /// Hands what an exchange has ordered to its stream; it leaves at the end of the turn.
     mutating func answerStream(
-        _ client: Handle, _ stream: Handle, of flight: Handle, _ orders: inout ExchangeOrders
+        _ client: Handle, _ stream: Handle, of flight: Handle, _ orders: ExchangeOrders
     ) {
         guard clients.contains(client), case .multiplexed(let session) = clients[client].state,
             sessions[session].http2.contains(stream)
         else { return }
-        answer(session, stream, &orders)
+        answer(session, stream, orders)
         guard orders.ending == .open, flights.contains(flight), !flights[flight].isSlow else {
             return
         }
@@ -115,7 +115,7 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func answer(
-        _ session: Handle, _ stream: Handle, _ orders: inout ExchangeOrders
+        _ session: Handle, _ stream: Handle, _ orders: ExchangeOrders
     ) {
         let isComplete = orders.ending == .complete
         if let head = orders.head {

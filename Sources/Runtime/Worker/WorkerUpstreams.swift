@@ -70,13 +70,13 @@ extension Worker where K: ~Copyable {
                 withLeg(of: handle) { worker, leg in
                     worker.flights[leg.flight].exchange.legAnswered(
                         leg.leg, head: worker.upstreams[handle].reader.head,
-                        context: &worker.context, orders: &worker.orders)
+                        context: &worker.context, orders: worker.orders)
                 }
             case .body(let range):
                 let body = bytes.extracting(range)
                 guard let leg = liveLeg(of: handle) else { continue }
                 flights[leg.flight].exchange.legReceived(
-                    leg.leg, body, context: &context, orders: &orders)
+                    leg.leg, body, context: &context, orders: orders)
                 if hasUrgentOrders(leg.flight) { carryOut(leg.flight) }
             case .end:
                 carryOutPending(of: handle)
@@ -133,7 +133,7 @@ extension Worker where K: ~Copyable {
         }
         guard let leg, flights.contains(leg.flight) else { return }
         flights[leg.flight].forget(leg.leg)
-        flights[leg.flight].exchange.legEnded(leg.leg, context: &context, orders: &orders)
+        flights[leg.flight].exchange.legEnded(leg.leg, context: &context, orders: orders)
         carryOut(leg.flight)
     }
 
@@ -166,7 +166,7 @@ extension Worker where K: ~Copyable {
         guard flights.contains(leg.flight) else { return }
         flights[leg.flight].forget(leg.leg)
         flights[leg.flight].exchange.legFailed(
-            leg.leg, failure, context: &context, orders: &orders)
+            leg.leg, failure, context: &context, orders: orders)
         carryOut(leg.flight)
     }
 
@@ -178,7 +178,7 @@ extension Worker where K: ~Copyable {
         upstreams[handle].deadline = nil
         upstreams[handle].reader.begin(isHeadRequest: false)
         let request = flights[leg.flight].exchange.legConnected(
-            leg.leg, isReused: isReused, context: &context, orders: &orders)
+            leg.leg, isReused: isReused, context: &context, orders: orders)
         guard let request else {
             upstreams[handle].state = .releasing
             carryOut(leg.flight)

@@ -94,6 +94,12 @@ public struct Endpoint: Sendable, Equatable {
     public static let embeddings = Endpoint(
         name: "embeddings", path: "/v1/embeddings", operation: "embeddings", canStream: false)
 
+    /// The endpoint of a path; nil when there is none.
+    public static func at(_ path: Span<UInt8>) -> Endpoint? {
+        for endpoint in catalogue where path.equals(endpoint.path) { return endpoint }
+        return nil
+    }
+
     /// Every endpoint that takes a body.
     public static let catalogue = [chatCompletions, completions, embeddings]
 }

@@ -17,6 +17,12 @@ public struct HeaderFields: Sendable {
     /// An empty list.
     public init() {}
 
+    /// An empty list with room for what is usual, so that it does not grow field by field.
+    public init(reservingFields count: Int, bytes: Int) {
+        fields.reserveCapacity(count)
+        storage.reserveCapacity(bytes)
+    }
+
     /// How many fields there are.
     public var count: Int { fields.count }
 

@@ -142,6 +142,6 @@ import Translation
         (3_661_000, "1h1m1s"),
     ])
     func `durations are written as OpenAI does`(_ milliseconds: Int, _ text: String) {
-        #expect(RateLimitStanding.duration(milliseconds) == text)
+        #expect(String(decoding: RateLimitStanding.duration(milliseconds), as: UTF8.self) == text)
     }
 }

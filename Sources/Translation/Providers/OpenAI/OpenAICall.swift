@@ -17,7 +17,8 @@ final class OpenAICall: BackendCall {
             wantsUsage: request.summary.wantsUsage,
             modelName: target.rewritesModel ? request.summary.model : nil,
             mayBeCut: request.mayBeCut)
-        var fields = HeaderFields()
+        // With what the gateway adds: a credential and configured fields.
+        var fields = HeaderFields(reservingFields: 8, bytes: 384)
         fields.append("content-type", "application/json")
         fields.append(
             "accept", request.summary.isStreamed ? "text/event-stream" : "application/json")
