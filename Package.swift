@@ -10,6 +10,9 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableExperimentalFeature("Lifetimes"),
+    // Overlapping accesses are found by the compiler, and at run time by every test: the tests are
+    // built without this. In a release each look at a class costs as much as the access itself.
+    .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
 /// Tests read fixtures with Foundation and so are not held to strict memory safety.

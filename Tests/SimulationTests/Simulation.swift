@@ -141,7 +141,7 @@ struct Simulation: ~Copyable {
     var brokenOffCount: Int { worker.brokenOffCount }
 
     /// The rows so far.
-    func rows() -> [LedgerRow] { ledger.take().rows }
+    func rows() -> [LedgerRow] { ledger.take().rows.map(\.row) }
 
     /// One turn of the worker alone.
     mutating func turn() { worker.turn() }

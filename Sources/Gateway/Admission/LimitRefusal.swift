@@ -115,22 +115,24 @@ public struct RateLimitStanding: Sendable {
         if let requests {
             fields.append("x-ratelimit-limit-requests", decimal: Int(requests.limit))
             fields.append("x-ratelimit-remaining-requests", decimal: Int(requests.remaining))
-            fields.append(
-                "x-ratelimit-reset-requests", Self.duration(requests.resetMilliseconds))
+            fields.append("x-ratelimit-reset-requests", capacity: Self.durationCapacity) {
+                Self.append(requests.resetMilliseconds, to: &$0)
+            }
         }
         if let tokens {
             fields.append("x-ratelimit-limit-tokens", decimal: Int(tokens.limit))
             fields.append("x-ratelimit-remaining-tokens", decimal: Int(tokens.remaining))
-            fields.append("x-ratelimit-reset-tokens", Self.duration(tokens.resetMilliseconds))
+            fields.append("x-ratelimit-reset-tokens", capacity: Self.durationCapacity) {
+                Self.append(tokens.resetMilliseconds, to: &$0)
+            }
         }
     }
 
-    /// Durations as OpenAI writes them: `20ms`, `1s`, `1.5s`, `6m0s`, `1h0m0s`.
-    static func duration(_ milliseconds: Int) -> [UInt8] {
-        [UInt8](capacity: 64) { append(milliseconds, to: &$0) }
-    }
+    /// More than any duration takes.
+    static let durationCapacity = 64
 
-    private static func append(_ milliseconds: Int, to output: inout OutputSpan<UInt8>) {
+    /// Writes a duration as OpenAI does: `20ms`, `1s`, `1.5s`, `6m0s`, `1h0m0s`.
+    static func append(_ milliseconds: Int, to output: inout OutputSpan<UInt8>) {
         if milliseconds < 1000 {
             output.append(decimal: milliseconds)
             output.append("ms")

@@ -148,7 +148,8 @@ final class CallInProgress {
             while attempt.isActive(leg),
                 try decoder.inflater.next(bytes, position: &position, into: &decoder.output)
             {
-                take(decoder.output.span, attempt, leg, context: &context, orders: orders)
+                let output = decoder.output
+                take(output.span, attempt, leg, context: &context, orders: orders)
             }
         } catch {
             let error = Self.malformed(
@@ -293,10 +294,9 @@ final class CallInProgress {
         orders: ExchangeOrders
     ) {
         let target = plan.routes[route].targets[index]
-        var options = target.options
-        options.fetchedImages = fetchedImages
         do throws(APIError) {
-            let call = try plan.backends[target.backend].provider.open(request, options)
+            let call = try plan.backends[target.backend].provider.open(
+                request, target.options(with: fetchedImages))
             guard call.missingImages.isEmpty else {
                 orders.imagesToFetch = call.missingImages
                 attempt = nil

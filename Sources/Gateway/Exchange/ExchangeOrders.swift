@@ -59,7 +59,7 @@ public final class ExchangeOrders {
     /// Records for the journal, to be written before the answer's last byte leaves.
     public var records: [UInt8] = []
     /// The ledger row of a request that has settled; its record is among `records`.
-    public var row: LedgerRow?
+    public var row: SettledRow?
     /// A line of the access log, newline included.
     public var logLine: [UInt8] = []
 
@@ -118,11 +118,12 @@ public struct ExchangeContext {
     /// Our own id of a request: 24 hexadecimal digits, unique across workers and restarts.
     mutating func makeID() -> String {
         idCounter &+= 1
-        let id = [UInt8](capacity: 24) { output in
+        return unsafe String(unsafeUninitializedCapacity: 24) { buffer in
+            var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
             output.append(hexadecimal: idPrefix, width: 16)
             output.append(hexadecimal: UInt64(idCounter), width: 8)
+            return unsafe output.finalize(for: buffer)
         }
-        return String(decoding: id, as: UTF8.self)
     }
 }
 

@@ -11,8 +11,6 @@ struct RequestOrigin: Sendable {
     let receivedAt: Instant
     /// The same in civil time.
     let startedAt: WallTime
-    /// `POST /v1/chat/completions`, as it was sent.
-    let target: [UInt8]
     /// The client takes answers compressed by gzip.
     let acceptsGzip: Bool
     /// Fields that may go on to a backend.
@@ -22,7 +20,6 @@ struct RequestOrigin: Sendable {
         id = context.makeID()
         receivedAt = context.now
         startedAt = context.wall
-        target = head.target
         acceptsGzip = ContentCoding.isGzipAccepted(head.fields)
         if let given = head.fields.value(of: "x-request-id"), Self.isSane(given) {
             requestID = String(decoding: given, as: UTF8.self)

@@ -51,7 +51,7 @@ final class UpstreamAttempt {
         self.target = target
         self.backend = backend
         self.call = call
-        legs = call.requests.map { _ in Leg(since: now) }
+        legs = Array(repeating: Leg(since: now), count: call.requestCount)
     }
 
     /// Moves a leg to a phase that begins now.

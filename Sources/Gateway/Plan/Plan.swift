@@ -83,7 +83,7 @@ public final class Plan: Sendable {
     /// Keys are found by their SHA-256 digest: where a look-up stops says nothing about a key.
     public func authenticate(_ key: Span<UInt8>?) -> (tenant: Int, keyID: String)? {
         guard let key else { return isOpen ? (0, "") : nil }
-        guard let found = keys[KeyDigest(SHA256.digest(key))] else { return isOpen ? (0, "") : nil }
+        guard let found = keys[KeyDigest(of: key)] else { return isOpen ? (0, "") : nil }
         return (found.tenant, found.keyID)
     }
 
@@ -136,6 +136,8 @@ public final class Plan: Sendable {
 /// The SHA-256 digest of an API key.
 private struct KeyDigest: Hashable, Sendable {
     private let words: [4 of UInt64]
+
+    init(of key: Span<UInt8>) { words = SHA256.words(key) }
 
     /// Of 32 bytes.
     init(_ digest: [UInt8]) {
@@ -216,6 +218,14 @@ public final class TargetPlan: Sendable {
         self.options = options
         priceAs = target.priceAs ?? target.options.model ?? servedModel
         fixedPrice = priceAs.flatMap { prices.price(for: $0, kind: plan.provider.kind) }
+    }
+
+    /// The options, with images that have been fetched for a request.
+    func options(with images: [[UInt8]: [UInt8]]) -> TargetOptions {
+        guard !images.isEmpty else { return options }
+        var options = options
+        options.fetchedImages = images
+        return options
     }
 
     /// The model name that the backend gets for what the client asked.

@@ -115,7 +115,7 @@ struct JournalReplay {
 
     private func add(_ batch: inout [LedgerRow]) throws(SQLiteFailure) -> Int {
         guard !batch.isEmpty else { return 0 }
-        let added = try store.append(batch[...])
+        let added = try store.append(batch.map { SettledRow($0) }[...])
         batch.removeAll(keepingCapacity: true)
         return added
     }

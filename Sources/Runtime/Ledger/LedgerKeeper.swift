@@ -8,7 +8,7 @@ struct LedgerKeeper {
 
     private let metrics: Metrics
     private let report: @Sendable (_ level: String, _ message: String) -> Void
-    private var waiting: [LedgerRow] = []
+    private var waiting: [SettledRow] = []
     private var oldest: Instant?
     private var retired: [LedgerQueue.RetiredSegment] = []
     private var current: [JournalSegment] = []

@@ -12,7 +12,7 @@ public final class LedgerQueue: Sendable {
 
     /// What has come since the last look.
     struct Taken: Sendable {
-        var rows: [LedgerRow] = []
+        var rows: [SettledRow] = []
         /// Since when the oldest row has waited.
         var since: Instant?
         /// Everything that they say and was not left to them is among the rows of this look, or of
@@ -39,7 +39,7 @@ public final class LedgerQueue: Sendable {
 
     /// Takes rows; `rows` is empty then. When too many wait already, they are left to the journal
     /// if it has them.
-    public func append(_ rows: inout [LedgerRow], areJournalled: Bool) {
+    public func append(_ rows: inout [SettledRow], areJournalled: Bool) {
         guard !rows.isEmpty else { return }
         pending.withLock { pending in
             guard waiting.value < Limits.ledgerWaitingRows else {

@@ -63,7 +63,7 @@ public final class LedgerStore {
     private let database: SQLiteDatabase
     private let insert: SQLiteStatement
     /// What `insert` has been given last.
-    private var bound: LedgerRow?
+    private var bound: SettledRow?
 
     /// Where the file of a state directory is.
     public static func path(in directory: String) -> String { "\(directory)/ledger.sqlite" }
@@ -102,14 +102,15 @@ public final class LedgerStore {
     /// - Returns: how many were added.
     /// - Throws: when the disk is full or the file is locked for long; nothing is added then.
     @discardableResult
-    public func append(_ rows: ArraySlice<LedgerRow>) throws(SQLiteFailure) -> Int {
+    public func append(_ rows: ArraySlice<SettledRow>) throws(SQLiteFailure) -> Int {
         var added = 0
         try database.transaction { () throws(SQLiteFailure) in
             // A statement that is not reset would keep the transaction open.
             defer { insert.reset() }
             for index in rows.indices {
                 insert.reset()
-                bind(rows[index])
+                bind(rows[index].row, after: bound?.row)
+                bound = rows[index]
                 _ = try insert.step()
                 added += database.changes
             }
@@ -165,7 +166,7 @@ public final class LedgerStore {
 
     /// Binds what differs from the row before: a statement keeps what it was given, and rows that
     /// come together have most of their texts in common.
-    private func bind(_ row: LedgerRow) {
+    private func bind(_ row: LedgerRow, after bound: LedgerRow?) {
         insert.bind(row.id, at: 1)
         bind(row.requestID, bound?.requestID, at: 2)
         if row.startedAtMilliseconds != bound?.startedAtMilliseconds {
@@ -198,7 +199,6 @@ public final class LedgerStore {
         insert.bind(Int64(row.overheadMicroseconds), at: 27)
         insert.bind(Int64(row.requestBytes), at: 28)
         insert.bind(Int64(row.responseBytes), at: 29)
-        bound = row
     }
 
     private func bind(_ text: String?, _ former: String??, at index: Int32) {

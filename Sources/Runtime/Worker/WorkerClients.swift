@@ -260,10 +260,11 @@ extension Worker where K: ~Copyable {
                 keepAlive: serving.keepAlive, version: serving.version, into: &bytes)
         }
         if !orders.body.isEmpty, !serving.isHead {
+            let body = orders.body
             if case .chunked = serving.framing {
-                HTTP1Writer.chunk(orders.body.span, into: &bytes)
+                HTTP1Writer.chunk(body.span, into: &bytes)
             } else {
-                bytes.append(contentsOf: orders.body)
+                bytes.append(span: body.span)
             }
         }
         let isComplete = orders.ending == .complete

@@ -32,7 +32,7 @@ struct JournalKeeping {
     var renewAt: Instant?
     /// What has happened since the last write.
     fileprivate(set) var records: [UInt8] = []
-    fileprivate(set) var rows: [LedgerRow] = []
+    fileprivate(set) var rows: [SettledRow] = []
     /// What those records admit.
     var admissions: [Admission] = []
 

@@ -129,7 +129,8 @@ extension Worker where K: ~Copyable {
             sessions[session].http2.setTrailers(orders.trailers, of: stream)
         }
         if isComplete || !orders.body.isEmpty {
-            sessions[session].http2.append(orders.body.span, to: stream, isLast: isComplete)
+            let body = orders.body
+            sessions[session].http2.append(body.span, to: stream, isLast: isComplete)
         }
         if orders.head != nil || isComplete || !orders.body.isEmpty { markDirty(session) }
     }

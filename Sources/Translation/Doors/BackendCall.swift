@@ -92,6 +92,8 @@ public protocol BackendCall: AnyObject {
     /// The HTTP requests of this call in order: one, or several where the backend takes one input a
     /// time.
     var requests: [UpstreamRequest] { get }
+    /// How many requests there are.
+    var requestCount: Int { get }
     /// Names of request fields that this backend cannot honour and that were left out.
     var droppedParameters: [String] { get }
     /// URLs of images that must be fetched, and given as `TargetOptions.fetchedImages`, before the
@@ -117,4 +119,6 @@ public protocol BackendCall: AnyObject {
 extension BackendCall {
     /// Most calls need none.
     public var missingImages: [[UInt8]] { [] }
+    /// As many as are made.
+    public var requestCount: Int { requests.count }
 }

@@ -60,8 +60,9 @@ public final class ClientRequest: Sendable {
     }
 }
 
-/// An endpoint of the clients' side: a path and how its body is peeked at.
-public struct Endpoint: Sendable, Equatable {
+/// An endpoint of the clients' side: a path and how its body is peeked at. There are few, and each
+/// is there once.
+public final class Endpoint: Sendable, Equatable {
     /// The name in ledger and log, such as `chat.completions`.
     public let name: String
     /// The path, such as `/v1/chat/completions`.
@@ -79,8 +80,8 @@ public struct Endpoint: Sendable, Equatable {
         self.canStream = canStream
     }
 
-    /// Endpoints are told apart by name.
-    public static func == (left: Endpoint, right: Endpoint) -> Bool { left.name == right.name }
+    /// Each is there once.
+    public static func == (left: Endpoint, right: Endpoint) -> Bool { left === right }
 
     /// `POST /v1/chat/completions`.
     public static let chatCompletions = Endpoint(

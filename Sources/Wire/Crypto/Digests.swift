@@ -15,6 +15,20 @@ public enum SHA256 {
         return digest
     }
 
+    /// The digest as four numbers, the most significant byte of each first.
+    public static func words(_ bytes: Span<UInt8>) -> [4 of UInt64] {
+        var words: [4 of UInt64] = [0, 0, 0, 0]
+        unsafe bytes.withUnsafeBufferPointer { input in
+            unsafe withUnsafeMutableBytes(of: &words) { output in
+                unsafe openssl_sha256(
+                    input.baseAddress, input.count,
+                    output.baseAddress?.assumingMemoryBound(to: UInt8.self))
+            }
+        }
+        for index in words.indices { words[index] = UInt64(bigEndian: words[index]) }
+        return words
+    }
+
     /// The digest in lower-case hexadecimal.
     public static func hexadecimalDigest(_ bytes: Span<UInt8>) -> [UInt8] {
         var text: [UInt8] = []

@@ -28,6 +28,7 @@ public struct HeaderFields: Sendable {
 
     /// Removes all fields and keeps the memory.
     public mutating func removeAll() {
+        guard !fields.isEmpty else { return }
         storage.removeAll(keepingCapacity: true)
         fields.removeAll(keepingCapacity: true)
     }
@@ -131,8 +132,8 @@ public struct HeaderFields: Sendable {
         }
     }
 
-    @inline(__always)
-    private mutating func append(
+    /// Appends a field with a literal, lower-case name and a value of at most `capacity` bytes.
+    public mutating func append(
         _ name: StaticString, capacity: Int, value: (inout OutputSpan<UInt8>) -> Void
     ) {
         append(

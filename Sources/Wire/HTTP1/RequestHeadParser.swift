@@ -75,16 +75,18 @@ struct RequestHeadParser {
         _ target: Span<UInt8>, into head: inout RequestHead
     ) throws(HTTPFailure) {
         let host = try hostField(head)
+        head.target.removeAll(keepingCapacity: true)
+        head.authority.removeAll(keepingCapacity: true)
         if head.method == .connect {
             try Self.checkAuthority(target)
-            head.target = []
-            head.authority = target.array
-        } else if target[0] == UInt8(ascii: "/") {
-            head.target = target.array
-            head.authority = host
-        } else if head.method == .options, target.equals("*") {
-            head.target = target.array
-            head.authority = host
+            head.authority.append(span: target)
+        } else if target[0] == UInt8(ascii: "/") || head.method == .options && target.equals("*") {
+            head.target.append(span: target)
+            guard let host else { return }
+            var authority: [UInt8] = []
+            swap(&authority, &head.authority)
+            authority.append(span: head.fields.value(at: host))
+            swap(&authority, &head.authority)
         } else {
             try resolveAbsolute(target, into: &head)
         }
@@ -114,19 +116,19 @@ struct RequestHeadParser {
     }
 
     /// RFC 9112 section 3.2: exactly one Host field in HTTP/1.1, and a proper one.
-    private func hostField(_ head: borrowing RequestHead) throws(HTTPFailure) -> [UInt8] {
+    private func hostField(_ head: borrowing RequestHead) throws(HTTPFailure) -> Int? {
         guard let index = head.fields.index(of: "host") else {
             guard head.version == .http10 else {
                 throw HTTPFailure(status: 400, reason: "The Host field is missing.")
             }
-            return []
+            return nil
         }
         guard head.fields.index(of: "host", from: index + 1) == nil else {
             throw HTTPFailure(status: 400, reason: "The Host field is repeated.")
         }
         let value = head.fields.value(at: index)
         if value.count > 0 { try Self.checkAuthority(value) }
-        return value.array
+        return index
     }
 
     private static func checkAuthority(_ authority: Span<UInt8>) throws(HTTPFailure) {

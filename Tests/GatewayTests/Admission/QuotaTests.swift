@@ -142,6 +142,9 @@ import Translation
         (3_661_000, "1h1m1s"),
     ])
     func `durations are written as OpenAI does`(_ milliseconds: Int, _ text: String) {
-        #expect(String(decoding: RateLimitStanding.duration(milliseconds), as: UTF8.self) == text)
+        let duration = [UInt8](capacity: RateLimitStanding.durationCapacity) { output in
+            RateLimitStanding.append(milliseconds, to: &output)
+        }
+        #expect(String(decoding: duration, as: UTF8.self) == text)
     }
 }

@@ -45,10 +45,15 @@ func rowStates(in directory: String) throws -> [String] {
     return states
 }
 
+extension LedgerStore {
+    /// Adds rows.
+    func append(_ rows: [LedgerRow]) throws { try append(rows.map { SettledRow($0) }[...]) }
+}
+
 extension LedgerQueue {
     /// Adds rows that nobody needs back.
     func add(_ rows: [LedgerRow], areJournalled: Bool) {
-        var rows = rows
+        var rows = rows.map { SettledRow($0) }
         append(&rows, areJournalled: areJournalled)
     }
 }

@@ -64,7 +64,7 @@ import Translation
             row.usage.input = .max
             rows.append(row)
         }
-        try store.append(rows[...])
+        try store.append(rows)
         let byUser = book(isByUser: true, .day)
         var sums: [UsageSum] = []
         try LedgerReader.sums(byUser, wall: wall, directory: directory) { sums.append($0) }

@@ -122,7 +122,7 @@ struct World: ~Copyable {
             backend.step { request in decide(request) }
         }
         for client in clients { client.step(&random) }
-        rows += ledger.take().rows
+        rows += ledger.take().rows.map(\.row)
         if metrics.reservationImbalance != 0 {
             problems.append(
                 "reserved is not what open requests hold: \(metrics.reservationImbalance)")

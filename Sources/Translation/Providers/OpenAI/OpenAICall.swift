@@ -3,28 +3,36 @@ import Wire
 
 /// One request at an OpenAI-shaped backend (translation.md part F).
 final class OpenAICall: BackendCall {
-    let requests: [UpstreamRequest]
+    let requestCount = 1
     let droppedParameters: [String] = []
 
     private let request: ClientRequest
-    private let target: TargetOptions
+    private let editor: OpenAIRequestEditor
+    private let rewritesModel: Bool
     private var stream: OpenAIStream
 
     init(_ request: ClientRequest, _ target: TargetOptions) {
         self.request = request
-        self.target = target
+        rewritesModel = target.rewritesModel
+        editor = OpenAIRequestEditor(request: request, target: target)
         stream = OpenAIStream(
             wantsUsage: request.summary.wantsUsage,
             modelName: target.rewritesModel ? request.summary.model : nil,
             mayBeCut: request.mayBeCut)
+    }
+
+    /// Made when it is sent: it then belongs to the sender alone, who adds to it.
+    var requests: [UpstreamRequest] {
         // With what the gateway adds: a credential and configured fields.
         var fields = HeaderFields(reservingFields: 8, bytes: 384)
         fields.append("content-type", "application/json")
         fields.append(
             "accept", request.summary.isStreamed ? "text/event-stream" : "application/json")
         fields.append(contentsOf: request.forwardedFields)
-        let body = OpenAIRequestEditor(request: request, target: target).body()
-        requests = [UpstreamRequest(path: Self.path(request.endpoint), fields: fields, body: body)]
+        return [
+            UpstreamRequest(
+                path: Self.path(request.endpoint), fields: fields, body: editor.body())
+        ]
     }
 
     /// The endpoint's path behind the backend's base URL, which holds the `/v1` already.
@@ -43,7 +51,7 @@ final class OpenAICall: BackendCall {
             throw classify(answer)
         }
         var result = CallResult(body: answer.body)
-        if target.rewritesModel, let model = tape.member("model", in: bytes) {
+        if rewritesModel, let model = tape.member("model", in: bytes) {
             var editor = JSONEditor()
             editor.replace(tape.range(model), with: JSONText.string(request.summary.model))
             result.body = editor.apply(to: bytes)

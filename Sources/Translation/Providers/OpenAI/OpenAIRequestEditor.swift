@@ -3,18 +3,26 @@ import Wire
 
 /// Changes what must change in a client's body and keeps every other byte (rules F1 and F4).
 struct OpenAIRequestEditor {
-    let request: ClientRequest
-    let target: TargetOptions
+    private let request: ClientRequest
+    /// The backend's name of the model, where it is not the client's.
+    private let model: String?
+    private let isLegacyDialect: Bool
+
+    init(request: ClientRequest, target: TargetOptions) {
+        self.request = request
+        model = target.model == request.summary.model ? nil : target.model
+        isLegacyDialect = target.isLegacyDialect
+    }
 
     func body() -> [UInt8] {
         var editor = JSONEditor()
-        if let model = target.model, model != request.summary.model {
+        if let model {
             editor.replace(request.summary.modelRange, with: JSONText.string(model))
         }
         let asksForUsage = request.summary.isStreamed && !request.summary.wantsUsage
-        if asksForUsage || target.isLegacyDialect, let document = try? JSONDocument(request.body) {
+        if asksForUsage || isLegacyDialect, let document = try? JSONDocument(request.body) {
             if asksForUsage { askForUsage(document.root, &editor) }
-            if target.isLegacyDialect { speakLegacy(document.root, &editor) }
+            if isLegacyDialect { speakLegacy(document.root, &editor) }
         }
         guard !editor.isEmpty else { return request.body }
         let body = request.body
