@@ -115,9 +115,10 @@ enum AccessLogLine {
             let bytes = unsafe buffer.span
             for index in bytes.indices {
                 let byte = bytes[index]
-                guard byte >= 0x20, byte < 0x7f, byte != UInt8(ascii: "\""),
-                    byte != UInt8(ascii: "\\")
-                else { return false }
+                let isVisible = byte &- 0x20 < 0x7f - 0x20
+                guard isVisible, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") else {
+                    return false
+                }
             }
             return true
         }

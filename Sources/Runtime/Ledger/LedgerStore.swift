@@ -109,7 +109,7 @@ public final class LedgerStore {
             defer { insert.reset() }
             for index in rows.indices {
                 insert.reset()
-                bind(rows[index].row, after: bound?.row)
+                bind(rows[index], after: bound)
                 bound = rows[index]
                 _ = try insert.step()
                 added += database.changes
@@ -166,39 +166,41 @@ public final class LedgerStore {
 
     /// Binds what differs from the row before: a statement keeps what it was given, and rows that
     /// come together have most of their texts in common.
-    private func bind(_ row: LedgerRow, after bound: LedgerRow?) {
-        insert.bind(row.id, at: 1)
-        bind(row.requestID, bound?.requestID, at: 2)
-        if row.startedAtMilliseconds != bound?.startedAtMilliseconds {
-            let time = WallTime(milliseconds: row.startedAtMilliseconds)
+    private func bind(_ entry: SettledRow, after bound: SettledRow?) {
+        insert.bind(entry.row.id, at: 1)
+        bind(entry.row.requestID, bound?.row.requestID, at: 2)
+        if entry.row.startedAtMilliseconds != bound?.row.startedAtMilliseconds {
+            let time = WallTime(milliseconds: entry.row.startedAtMilliseconds)
             insert.bind(RFC3339.text(time), at: 3)
         }
-        bind(row.tenant, bound?.tenant, at: 4)
-        bind(row.keyID, bound?.keyID, at: 5)
-        bind(row.user, bound?.user, at: 6)
-        bind(row.endpoint, bound?.endpoint, at: 7)
-        bind(row.route, bound?.route, at: 8)
-        bind(row.backend, bound?.backend, at: 9)
-        bind(row.model, bound?.model, at: 10)
-        bind(row.upstreamModel, bound?.upstreamModel, at: 11)
-        insert.bind(row.isStreamed ? 1 : 0, at: 12)
-        insert.bind(Int64(row.status), at: 13)
-        bind(row.errorCode, bound?.errorCode, at: 14)
-        bind(row.finishReason, bound?.finishReason, at: 15)
-        insert.bind(Int64(row.attempts), at: 16)
-        insert.bind(Int64(row.usage.input), at: 17)
-        insert.bind(Int64(row.usage.output), at: 18)
-        insert.bind(Int64(row.usage.cacheRead), at: 19)
-        insert.bind(Int64(row.usage.cacheWrite), at: 20)
-        insert.bind(Int64(row.usage.reasoning), at: 21)
-        if row.usageSource != bound?.usageSource { insert.bind(row.usageSource.rawValue, at: 22) }
-        insert.bind(row.costNanodollars, at: 23)
-        bind(row.priceID, bound?.priceID, at: 24)
-        insert.bind(row.timeToFirstTokenMilliseconds.map { Int64($0) }, at: 25)
-        insert.bind(Int64(row.durationMilliseconds), at: 26)
-        insert.bind(Int64(row.overheadMicroseconds), at: 27)
-        insert.bind(Int64(row.requestBytes), at: 28)
-        insert.bind(Int64(row.responseBytes), at: 29)
+        bind(entry.row.tenant, bound?.row.tenant, at: 4)
+        bind(entry.row.keyID, bound?.row.keyID, at: 5)
+        bind(entry.row.user, bound?.row.user, at: 6)
+        bind(entry.row.endpoint, bound?.row.endpoint, at: 7)
+        bind(entry.row.route, bound?.row.route, at: 8)
+        bind(entry.row.backend, bound?.row.backend, at: 9)
+        bind(entry.row.model, bound?.row.model, at: 10)
+        bind(entry.row.upstreamModel, bound?.row.upstreamModel, at: 11)
+        insert.bind(entry.row.isStreamed ? 1 : 0, at: 12)
+        insert.bind(Int64(entry.row.status), at: 13)
+        bind(entry.row.errorCode, bound?.row.errorCode, at: 14)
+        bind(entry.row.finishReason, bound?.row.finishReason, at: 15)
+        insert.bind(Int64(entry.row.attempts), at: 16)
+        insert.bind(Int64(entry.row.usage.input), at: 17)
+        insert.bind(Int64(entry.row.usage.output), at: 18)
+        insert.bind(Int64(entry.row.usage.cacheRead), at: 19)
+        insert.bind(Int64(entry.row.usage.cacheWrite), at: 20)
+        insert.bind(Int64(entry.row.usage.reasoning), at: 21)
+        if entry.row.usageSource != bound?.row.usageSource {
+            insert.bind(entry.row.usageSource.rawValue, at: 22)
+        }
+        insert.bind(entry.row.costNanodollars, at: 23)
+        bind(entry.row.priceID, bound?.row.priceID, at: 24)
+        insert.bind(entry.row.timeToFirstTokenMilliseconds.map { Int64($0) }, at: 25)
+        insert.bind(Int64(entry.row.durationMilliseconds), at: 26)
+        insert.bind(Int64(entry.row.overheadMicroseconds), at: 27)
+        insert.bind(Int64(entry.row.requestBytes), at: 28)
+        insert.bind(Int64(entry.row.responseBytes), at: 29)
     }
 
     private func bind(_ text: String?, _ former: String??, at index: Int32) {

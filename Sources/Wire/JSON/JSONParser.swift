@@ -55,6 +55,7 @@ struct JSONParser {
     }
 
     /// After a value: a comma leads to the next key or value, the right bracket to the end.
+    @inline(__always)
     private mutating func readSeparator(
         _ byte: UInt8, _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
@@ -69,6 +70,7 @@ struct JSONParser {
         }
     }
 
+    @inline(__always)
     private mutating func readValue(
         _ byte: UInt8, _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
@@ -106,6 +108,7 @@ struct JSONParser {
         depth += 1
     }
 
+    @inline(__always)
     private mutating func close(_ nodes: inout MutableSpan<JSONTape.Node>) {
         at += 1
         let index = Int(container)
@@ -118,6 +121,7 @@ struct JSONParser {
     }
 
     /// A node from here to `end`.
+    @inline(__always)
     private mutating func append(
         _ kind: JSONTape.Kind, isEscaped: Bool = false, to end: Int,
         _ nodes: inout MutableSpan<JSONTape.Node>
@@ -165,6 +169,7 @@ struct JSONParser {
         append(.string, isEscaped: isEscaped, to: end + 1, &nodes)
     }
 
+    @inline(__always)
     private static func isSpace(_ byte: UInt8) -> Bool {
         byte == 0x20 || byte == 0x0a || byte == 0x0d || byte == 0x09
     }

@@ -23,6 +23,7 @@ public struct SSEParser: Sendable {
     private var scanned = 0
     private var endsWithReturn = false
     private var isFirstLine = true
+    private var isBetweenEvents = true
 
     /// A parser at the start of a stream.
     public init() {}
@@ -33,6 +34,7 @@ public struct SSEParser: Sendable {
             buffer.removeFirst(eventEnd)
             lineStart -= eventEnd
             scanned -= eventEnd
+            eventStart = 0
             eventEnd = 0
         }
         buffer.append(span: bytes)
@@ -41,27 +43,48 @@ public struct SSEParser: Sendable {
     /// Moves on to the next complete event. False: more bytes are needed.
     /// - Throws: when the event is too long.
     public mutating func next() throws(SSEFailure) -> Bool {
-        eventStart = eventEnd
-        while scanned < buffer.count {
-            let byte = buffer[scanned]
-            scanned += 1
-            if byte == 0x0a, endsWithReturn, lineStart == scanned - 1 {
+        if isBetweenEvents { beginEvent() }
+        while let end = lineEnd() {
+            let byte = buffer[end]
+            scanned = end + 1
+            if byte == 0x0a, endsWithReturn, lineStart == end {
                 // The LF of a CRLF whose CR has ended the line already.
                 endsWithReturn = false
                 lineStart = scanned
                 continue
             }
-            guard byte == 0x0a || byte == 0x0d else { continue }
-            let line = lineStart..<scanned - 1
+            let line = lineStart..<end
             endsWithReturn = byte == 0x0d
             lineStart = scanned
-            guard line.isEmpty else { continue }
+            guard line.isEmpty else {
+                readField(line)
+                continue
+            }
             eventEnd = endOfEvent()
-            readFields()
+            isFirstLine = false
+            isBetweenEvents = true
             return true
         }
+        scanned = buffer.count
         guard buffer.count - eventStart <= Limits.eventBytes else { throw SSEFailure() }
         return false
+    }
+
+    private mutating func beginEvent() {
+        isBetweenEvents = false
+        eventStart = eventEnd
+        hasData = false
+        if !data.isEmpty { data.removeAll(keepingCapacity: true) }
+        if !name.isEmpty { name.removeAll(keepingCapacity: true) }
+    }
+
+    /// Where the line ends that has not been looked at; nil while its end has not come.
+    private func lineEnd() -> Int? {
+        let bytes = buffer.span
+        guard let lineFeed = bytes.firstIndex(of: 0x0a, from: scanned) else {
+            return bytes.firstIndex(of: 0x0d, from: scanned)
+        }
+        return bytes.extracting(0..<lineFeed).firstIndex(of: 0x0d, from: scanned) ?? lineFeed
     }
 
     /// The raw bytes of the last event, blank line included.
@@ -84,41 +107,22 @@ public struct SSEParser: Sendable {
         return scanned
     }
 
-    private mutating func readFields() {
-        data.removeAll(keepingCapacity: true)
-        name.removeAll(keepingCapacity: true)
-        hasData = false
-        var start = eventStart
+    private mutating func readField(_ line: Range<Int>) {
+        var start = line.lowerBound
         if isFirstLine {
             isFirstLine = false
-            let mark: [UInt8] = [0xef, 0xbb, 0xbf]
-            if buffer[start..<eventEnd].starts(with: mark) { start += mark.count }
+            if buffer.span.extracting(line).starts(with: "\u{feff}") { start += 3 }
         }
-        var at = start
-        while at < eventEnd {
-            guard buffer[at] == 0x0a || buffer[at] == 0x0d else {
-                at += 1
-                continue
-            }
-            readField(start..<at)
-            at += 1
-            start = at
-        }
-    }
-
-    private mutating func readField(_ line: Range<Int>) {
-        guard !line.isEmpty, buffer[line.lowerBound] != UInt8(ascii: ":") else { return }
-        var nameEnd = line.lowerBound
-        while nameEnd < line.upperBound, buffer[nameEnd] != UInt8(ascii: ":") { nameEnd += 1 }
+        guard start < line.upperBound, buffer[start] != UInt8(ascii: ":") else { return }
+        let text = buffer.span.extracting(0..<line.upperBound)
+        let nameEnd = text.firstIndex(of: UInt8(ascii: ":"), from: start) ?? line.upperBound
         var valueStart = min(nameEnd + 1, line.upperBound)
         if valueStart < line.upperBound, buffer[valueStart] == 0x20 { valueStart += 1 }
-        let isData = holds("data", at: line.lowerBound..<nameEnd)
-        let isName = holds("event", at: line.lowerBound..<nameEnd)
-        if isData {
+        if holds("data", at: start..<nameEnd) {
             if hasData { data.append(0x0a) }
             hasData = true
             data.append(contentsOf: buffer[valueStart..<line.upperBound])
-        } else if isName {
+        } else if holds("event", at: start..<nameEnd) {
             name.removeAll(keepingCapacity: true)
             name.append(contentsOf: buffer[valueStart..<line.upperBound])
         }
