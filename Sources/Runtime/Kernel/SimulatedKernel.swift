@@ -235,6 +235,9 @@ public final class SimulatedWorld {
         pipes[connection]?.workerClosed ?? true
     }
 
+    /// Clients that the worker has not accepted yet.
+    public var waitingClients: Int { arrivals.count }
+
     /// Connections that the worker has not closed.
     public var openConnections: Int { pipes.values.count { !$0.workerClosed } }
 
