@@ -20,11 +20,12 @@ final class World {
     static func configuration(tokens: Int, isNarrow: Bool) -> String {
         """
         backends:
-          a: {kind: vllm, url: "http://a/v1", api_key: {value: backend-key-a}}
+          a: {kind: vllm, url: "http://a/v1", api_key: {value: backend-key-a},
+              timeouts: {first_byte: 40s, idle: 30s, total: 100s}}
           b: {kind: vllm, url: "http://b/v1", api_key: {value: backend-key-b},
-              connections: {max: 1}}
-          aws: {kind: bedrock, region: eu-central-1, url: "http://aws", credentials:
-              {access_key_id: {value: AK}, secret_access_key: {value: aws-secret-key}}}
+              timeouts: {total: 100s}, connections: {max: 1}}
+          aws: {kind: bedrock, region: eu-central-1, url: "http://aws", timeouts: {total: 100s},
+              credentials: {access_key_id: {value: AK}, secret_access_key: {value: aws-secret-key}}}
         routes:
           - {model: one, targets: [{backend: a}]}
           - {model: two, targets: [{backend: a}\(isNarrow ? "" : ", {backend: b}")]}
@@ -76,8 +77,10 @@ final class World {
             listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
             shard: 0, workerCount: 1, ledger: ledger)
         world.faults = Self.faults(&random)
-        if Int.random(in: 0..<4, using: &random) == 0 {
-            world.faults.killAtOperation = Int.random(in: 1...150, using: &random)
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0: world.faults.killAtOperation = Int.random(in: 1...150, using: &random)
+        case 1: world.faults.killAtJournalling = Int.random(in: 1...20, using: &random)
+        default: break
         }
         for index in 0..<Int.random(in: 1...6, using: &random) { addClient(index) }
     }
@@ -189,9 +192,10 @@ final class World {
 
     private func calmDown() {
         isCalm = true
-        let kill = world.faults.killAtOperation
+        let former = world.faults
         world.faults = SimulatedWorld.Faults()
-        world.faults.killAtOperation = kill
+        world.faults.killAtOperation = former.killAtOperation
+        world.faults.killAtJournalling = former.killAtJournalling
         for client in clients { client.calmDown() }
     }
 

@@ -102,6 +102,10 @@ struct WorldCheck {
         for (mark, rows) in byMark where rows.count > 1 {
             problems.append("\(mark) has \(rows.count) rows")
         }
+        // The total timeout, and the longest step of the clock.
+        for row in rows where row.durationMilliseconds > 100_000 + 21_000 {
+            problems.append("\(row.requestID) took \(row.durationMilliseconds) ms")
+        }
         for (mark, records) in records {
             guard let row = byMark[mark]?.first else {
                 problems.append("\(mark) reached a backend and has no row")
@@ -129,11 +133,11 @@ struct WorldCheck {
     /// What a row costs is its tokens at the price of the model that answered.
     private func costProblems() -> [String] {
         rows.compactMap { row in
-            guard let cost = row.costNanodollars, let price = prices[row.upstreamModel] else {
-                return nil
-            }
+            guard let price = prices[row.upstreamModel] else { return nil }
+            let cost = row.costNanodollars
             let right = Int64(row.usage.input) * price.0 + Int64(row.usage.output) * price.1
-            return cost == right ? nil : "\(row.requestID) cost \(cost), not \(right)"
+            return cost == right
+                ? nil : "\(row.requestID) cost \(cost.map(String.init) ?? "?"), not \(right)"
         }
     }
 
@@ -201,10 +205,10 @@ struct WorldCheck {
             }
         }
         guard let row else {
-            // Wrong keys, limits and a sick journal: refused before a request is admitted; and so is
-            // what has not come whole when the gateway ends.
+            // Wrong keys, limits, slow bodies and a sick journal: refused before a request is
+            // admitted; and so is what has not come whole when the gateway ends.
             let isSick = answer.status == 503 && body.contains("ledger_unavailable")
-            if answer.status != 401, answer.status != 429, !(isSick && hadSickJournal),
+            if ![401, 408, 429].contains(answer.status), !(isSick && hadSickJournal),
                 !body.contains(#""draining""#)
             {
                 problems.append("\(ask.mark) was answered \(answer.status) and has no row")
