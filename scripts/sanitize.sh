@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 export SWIFT_BACKTRACE=enable=no
 export ASAN_OPTIONS=detect_leaks=1
 export LSAN_OPTIONS=suppressions=$PWD/scripts/leaks.supp:print_suppressions=0
-export TSAN_OPTIONS=suppressions=$PWD/scripts/races.supp:halt_on_error=0
+export TSAN_OPTIONS=halt_on_error=0
 
 for sanitizer in ${SANITIZERS:-address thread}; do
     scratch=.build-$sanitizer

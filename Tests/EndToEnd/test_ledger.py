@@ -1,6 +1,9 @@
 """The journal and the ledger: nothing that a client has seen is lost, whatever happens to the process."""
 
+import collections
 import contextlib
+import datetime
+import itertools
 import json
 import pathlib
 import random
@@ -116,6 +119,87 @@ def test_kill_nine_ten_times_under_load(start):
     assert "was replayed" in (gateway.folder / "stderr.log").read_text()
     gateway.stop()
     assert segments(gateway) == []
+    simulator.stop()
+
+
+BUDGETS = ("{requests: 1M, per: day}, {tokens: 900M, per: day}, {output_tokens: 900M, per: day, by: user}, "
+           "{usd: 10000, per: day}, {requests: 1M, per: month}, {tokens: 900M, per: month}, "
+           "{usd: 10000, per: month}, {tokens: 90M, per: hour, on_exceed: cut}")
+
+
+class Breakers(Load):
+    """Clients of which some leave in mid-stream, and whose backends break off; they only count the ends."""
+
+    def run(self, index):
+        choice = random.Random(index)
+        with httpx.Client(timeout=10) as client:
+            while not self.stopped:
+                body = {"model": choice.choice(["llama-3", "claude-3-5-sonnet"]), "messages": HELLO,
+                        "stream": choice.random() < 0.8, "user": choice.choice(["alice", "bob"])}
+                name, patience = self.name(), choice.choice([2000, 2000, 20])
+                try:
+                    with client.stream("POST", f"{self.gateway.url}/chat/completions", json=body,
+                                       headers={**HEADERS, "x-request-id": name}) as answer:
+                        lines = list(itertools.islice(answer.iter_lines(), patience))
+                    self.complete[name] = (answer.status_code, "data: [DONE]" in lines)
+                except httpx.HTTPError:
+                    self.broken.add(name)
+                    time.sleep(0.02)
+
+
+def budgets(gateway):
+    """Where the calendar limits stand, and where they should by the ledger's rows."""
+    rows, now = gateway.rows(), datetime.datetime.now(datetime.UTC)
+
+    def ended(row):
+        began = datetime.datetime.fromisoformat(row["started_at"])
+        return began + datetime.timedelta(milliseconds=row["duration_ms"])
+
+    stand, right = {}, {}
+    for window, length in [("day", 10), ("month", 7)]:
+        mine = [row for row in rows if ended(row).isoformat()[:length] == now.isoformat()[:length]]
+        output = sum(row["output_tokens"] for row in mine)
+        sums = {"requests": len(mine), "tokens": sum(row["input_tokens"] for row in mine) + output,
+                "output_tokens": output, "usd": sum(row["cost_nanousd"] or 0 for row in mine) / 1e9}
+        for name, value in sums.items():
+            limit = f"{name}/{window}" + ("/user" if name == "output_tokens" else "")
+            if (name, window) != ("output_tokens", "month"):
+                right[limit] = pytest.approx(value, abs=1e-9)
+                stand[limit] = gateway.metric("sluice_limit_used", tenant="demo", limit=limit)
+                assert gateway.metric("sluice_limit_reserved", tenant="demo", limit=limit) == 0
+    return stand, right
+
+
+def test_budgets_stand_where_they_stood_after_kill_nine(start):
+    simulator = Simulator("--chunks", "150", "--chunk-ms", "2", "--fail", "0.3")
+    tenants = f'  - {{name: demo, keys: [{{value: sk-demo}}], models: ["*"], limits: [{BUDGETS}]}}\n'
+    gateway = start(standard_config(simulator.port, tenants=tenants))
+    chance = random.Random(4)
+    for _ in range(5):
+        load = Breakers(gateway)
+        wait_for(lambda: len(load.complete) >= 40, 30)
+        time.sleep(chance.random() * 0.2)
+        kill(gateway)
+        load.stop()
+        restart(gateway)
+        stand, right = budgets(gateway)
+        assert stand == right
+        answer = ask(gateway)
+        assert int(answer.headers["x-ratelimit-remaining-requests"]) == 1_000_000 - stand["requests/day"] - 1
+    # Nothing is under way, and everything was settled in the ordinary way: the same again.
+    load = Breakers(gateway)
+    wait_for(lambda: len(load.complete) >= 40, 30)
+    load.stop()
+    wait_for(lambda: gateway.metric_plain("sluice_requests_in_flight") == 0)
+    before, right = budgets(gateway)
+    assert before == right
+    kill(gateway)
+    restart(gateway)
+    assert budgets(gateway)[0] == pytest.approx(before, abs=1e-9)
+    codes = collections.Counter(row["error_code"] or "fine" for row in gateway.rows())
+    for code in ["fine", "gateway_interrupted", "client_closed", "upstream_error"]:
+        assert codes[code] > 0, codes
+    assert any(row["error_code"] == "client_closed" and row["output_tokens"] > 0 for row in gateway.rows())
     simulator.stop()
 
 

@@ -13,17 +13,34 @@ public struct TestCertificate {
     public let certificatePEM: [UInt8]
     /// The key, without a passphrase.
     public let keyPEM: [UInt8]
-    /// The certificate as an X509; it lives as long as the tests.
-    public let certificate: OpaquePointer
-    private let key: OpaquePointer
+    private let made: Made
+
+    /// OpenSSL's certificate and key.
+    private final class Made {
+        let certificate: OpaquePointer
+        let key: OpaquePointer
+
+        init() throws {
+            guard let certificate = X509_new(), let key = TestCertificate.makeKey() else {
+                throw Failure.notMade
+            }
+            self.certificate = certificate
+            self.key = key
+        }
+
+        deinit {
+            X509_free(certificate)
+            EVP_PKEY_free(key)
+        }
+    }
 
     /// A certificate for `name`, signed by `issuer` or by itself; it lasts until `seconds` from
     /// now.
     public init(_ name: [Part], issuer: TestCertificate? = nil, until seconds: Int = 86_400) throws
     {
-        guard let certificate = X509_new(), let key = Self.makeKey(),
-            let subject = X509_get_subject_name(certificate)
-        else { throw Failure.notMade }
+        made = try Made()
+        let (certificate, key) = (made.certificate, made.key)
+        guard let subject = X509_get_subject_name(certificate) else { throw Failure.notMade }
         for part in name {
             for (index, attribute) in part.enumerated() {
                 let value = Array(attribute.value.utf8)
@@ -37,7 +54,7 @@ public struct TestCertificate {
         X509_set_version(certificate, 2)
         ASN1_INTEGER_set(X509_get_serialNumber(certificate), Int.random(in: 1...1_000_000_000))
         X509_set_issuer_name(
-            certificate, issuer.map { X509_get_subject_name($0.certificate) } ?? subject)
+            certificate, issuer.map { X509_get_subject_name($0.made.certificate) } ?? subject)
         X509_gmtime_adj(X509_getm_notBefore(certificate), -172_800)
         X509_gmtime_adj(X509_getm_notAfter(certificate), seconds)
         X509_set_pubkey(certificate, key)
@@ -50,11 +67,9 @@ public struct TestCertificate {
             X509_add_ext(certificate, made, -1)
             X509_EXTENSION_free(made)
         }
-        guard X509_sign(certificate, issuer?.key ?? key, nil) > 0 else {
+        guard X509_sign(certificate, issuer?.made.key ?? key, nil) > 0 else {
             throw Failure.notMade
         }
-        self.certificate = certificate
-        self.key = key
         certificatePEM = Self.text { PEM_write_bio_X509($0, certificate) }
         keyPEM = Self.text { PEM_write_bio_PrivateKey($0, key, nil, nil, 0, nil, nil) }
     }
@@ -64,6 +79,11 @@ public struct TestCertificate {
         throws
     {
         try self.init([[("CN", commonName)]], issuer: issuer, until: seconds)
+    }
+
+    /// Hands out the certificate as an X509.
+    public func withCertificate<Result>(_ body: (OpaquePointer) -> Result) -> Result {
+        withExtendedLifetime(made) { body(made.certificate) }
     }
 
     /// What a client shows.
@@ -88,7 +108,9 @@ public struct TestCertificate {
 
     /// The key under a passphrase.
     public var encryptedKeyPEM: [UInt8] {
-        Self.text { PEM_write_bio_PKCS8PrivateKey($0, key, EVP_aes_128_cbc(), "pass", 4, nil, nil) }
+        Self.text {
+            PEM_write_bio_PKCS8PrivateKey($0, made.key, EVP_aes_128_cbc(), "pass", 4, nil, nil)
+        }
     }
 
     private static func makeKey() -> OpaquePointer? {

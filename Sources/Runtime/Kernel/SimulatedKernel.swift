@@ -138,6 +138,8 @@ public final class SimulatedWorld {
         /// From the n-th read, write or journalling on, nothing that the worker does reaches
         /// anybody: its process was killed.
         public var killAtOperation: Int?
+        /// The same from the n-th journalling on: whatever was to wait for it must not have gone.
+        public var killAtJournalling: Int?
         /// Why the journal cannot be written, as an `errno` value.
         public var journalFailure: Int32?
 
@@ -179,6 +181,8 @@ public final class SimulatedWorld {
     public var retiredJournals: [[UInt8]] = []
     /// The worker's reads, writes and journallings so far.
     public private(set) var operations = 0
+    /// The worker's journallings so far.
+    private var journallings = 0
     /// Connections that the worker has opened and that nobody has taken yet.
     public private(set) var newBackends: [Int32] = []
 
@@ -234,6 +238,9 @@ public final class SimulatedWorld {
     public func isClosed(_ connection: Int32) -> Bool {
         pipes[connection]?.workerClosed ?? true
     }
+
+    /// Clients that the worker has not accepted yet.
+    public var waitingClients: Int { arrivals.count }
 
     /// Connections that the worker has not closed.
     public var openConnections: Int { pipes.values.count { !$0.workerClosed } }
@@ -322,6 +329,7 @@ public final class SimulatedWorld {
 
     fileprivate func journal(_ records: [UInt8], isNewSegment: Bool) -> JournalOutcome {
         operations += 1
+        journallings += 1
         if let number = faults.journalFailure { return .failed(number) }
         if isKilled { return .written(segmentBytes: 0) }
         if isNewSegment { endJournal() }
@@ -336,7 +344,10 @@ public final class SimulatedWorld {
     }
 
     /// Whether the worker's process was killed.
-    public var isKilled: Bool { faults.killAtOperation.map { operations >= $0 } ?? false }
+    public var isKilled: Bool {
+        faults.killAtOperation.map { operations >= $0 } ?? false
+            || faults.killAtJournalling.map { journallings >= $0 } ?? false
+    }
 
     private func open() -> Int32 {
         nextDescriptor += 1

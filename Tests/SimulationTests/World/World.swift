@@ -9,7 +9,7 @@ import Wire
 /// A whole gateway among clients, backends and faults that all come from one seed.
 ///
 /// `run` plays it to its end and says what was wrong; the same seed plays the same again.
-struct World: ~Copyable {
+final class World {
     static let keys = ["red": "sk-red-secret", "blue": "sk-blue-secret"]
     static let secrets = [
         "backend-key-a", "backend-key-b", "aws-secret-key", "sk-red-secret", "sk-blue-secret",
@@ -20,11 +20,12 @@ struct World: ~Copyable {
     static func configuration(tokens: Int, isNarrow: Bool) -> String {
         """
         backends:
-          a: {kind: vllm, url: "http://a/v1", api_key: {value: backend-key-a}}
+          a: {kind: vllm, url: "http://a/v1", api_key: {value: backend-key-a},
+              timeouts: {first_byte: 40s, idle: 30s, total: 100s}}
           b: {kind: vllm, url: "http://b/v1", api_key: {value: backend-key-b},
-              connections: {max: 1}}
-          aws: {kind: bedrock, region: eu-central-1, url: "http://aws", credentials:
-              {access_key_id: {value: AK}, secret_access_key: {value: aws-secret-key}}}
+              timeouts: {total: 100s}, connections: {max: 1}}
+          aws: {kind: bedrock, region: eu-central-1, url: "http://aws", timeouts: {total: 100s},
+              credentials: {access_key_id: {value: AK}, secret_access_key: {value: aws-secret-key}}}
         routes:
           - {model: one, targets: [{backend: a}]}
           - {model: two, targets: [{backend: a}\(isNarrow ? "" : ", {backend: b}")]}
@@ -76,14 +77,16 @@ struct World: ~Copyable {
             listeners: [OpenListener(descriptor: 3, tls: nil)], plan: plan, role: .gateway,
             shard: 0, workerCount: 1, ledger: ledger)
         world.faults = Self.faults(&random)
-        if Int.random(in: 0..<4, using: &random) == 0 {
-            world.faults.killAtOperation = Int.random(in: 1...150, using: &random)
+        switch Int.random(in: 0..<8, using: &random) {
+        case 0: world.faults.killAtOperation = Int.random(in: 1...150, using: &random)
+        case 1: world.faults.killAtJournalling = Int.random(in: 1...20, using: &random)
+        default: break
         }
         for index in 0..<Int.random(in: 1...6, using: &random) { addClient(index) }
     }
 
     /// Plays to the end. What was wrong, in words; empty when all is well.
-    mutating func run() throws -> [String] {
+    func run() throws -> [String] {
         let length = Int.random(in: 50...300, using: &random)
         for _ in 0..<length where problems.isEmpty && !world.isKilled {
             step()
@@ -110,7 +113,7 @@ struct World: ~Copyable {
 
     // MARK: - Steps
 
-    private mutating func step() {
+    private func step() {
         worker.turn()
         for connection in world.takeNewBackends() {
             backends.append(
@@ -133,7 +136,7 @@ struct World: ~Copyable {
         }
     }
 
-    private mutating func decide(_ request: SimulatedRequest) -> ScriptedReply? {
+    private func decide(_ request: SimulatedRequest) -> ScriptedReply? {
         let text = String(decoding: request.body, as: UTF8.self)
         guard let mark = text.firstMatch(of: /this is (mark-\d+-\d+),/)?.1 else {
             problems.append("a backend got a request without its mark: \(text)")
@@ -154,7 +157,7 @@ struct World: ~Copyable {
         return isSilent ? nil : reply
     }
 
-    private mutating func maybeReload() throws {
+    private func maybeReload() throws {
         if seed % 3 == 0, Int.random(in: 0..<60, using: &random) == 0 {
             // The disk is full for a while.
             world.faults.journalFailure = world.faults.journalFailure == nil ? 28 : nil
@@ -168,7 +171,7 @@ struct World: ~Copyable {
         world.mail.append(.plan(plan, listenerTLS: [nil]))
     }
 
-    private mutating func moveClock() {
+    private func moveClock() {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<60: break
         case 60..<97:
@@ -182,16 +185,17 @@ struct World: ~Copyable {
     }
 
     /// To the next moment at which somebody wants to do something.
-    private mutating func jumpClock() {
+    private func jumpClock() {
         let moments = backends.compactMap(\.nextDue) + [world.nextDeadline].compactMap { $0 }
         if let next = moments.min(), next > world.now { world.now = next }
     }
 
-    private mutating func calmDown() {
+    private func calmDown() {
         isCalm = true
-        let kill = world.faults.killAtOperation
+        let former = world.faults
         world.faults = SimulatedWorld.Faults()
-        world.faults.killAtOperation = kill
+        world.faults.killAtOperation = former.killAtOperation
+        world.faults.killAtJournalling = former.killAtJournalling
         for client in clients { client.calmDown() }
     }
 
@@ -202,7 +206,7 @@ struct World: ~Copyable {
             }
     }
 
-    private mutating func drain() {
+    private func drain() {
         for _ in 0..<20 { step() }
         world.mail.append(.drain(DrainSchedule(now: world.now, DrainConfiguration())))
         for _ in 0..<100 where !worker.isDone {
@@ -212,7 +216,7 @@ struct World: ~Copyable {
     }
 
     /// Whatever is under way finishes, or is told its end.
-    private mutating func drainInTheMiddle() {
+    private func drainInTheMiddle() {
         var drain = DrainConfiguration()
         drain.delayMilliseconds = [0, 300, 3_000].randomElement(using: &random) ?? 0
         drain.timeoutMilliseconds = [0, 50, 2_000, 30_000].randomElement(using: &random) ?? 0
@@ -229,7 +233,7 @@ struct World: ~Copyable {
 
     // MARK: - From the seed
 
-    private mutating func addClient(_ index: Int) {
+    private func addClient(_ index: Int) {
         let tenant = ["red", "red", "blue"].randomElement(using: &random) ?? "red"
         let asks = (0..<Int.random(in: 1...5, using: &random)).map { number in
             WorldAsk(

@@ -21,7 +21,7 @@ struct ScriptedReply {
     var ending = Ending.complete
     /// Whether a client that got all of it has got a whole answer.
     var isHonest = true
-    /// The tokens that it reports.
+    /// The tokens that it reports, if it comes so far.
     var usage: Usage?
 
     struct Usage: Equatable {
@@ -86,7 +86,6 @@ struct ReplyScript {
             // Ends as HTTP, in the middle of what it says; or just behind Bedrock's messageStop: then
             // only the usage is missing.
             body = Array(body.prefix(middle))
-            reply.usage = nil
             reply.isHonest =
                 isBedrock && reply.isStreamed
                 && body.dropLast(4).suffix(24).elementsEqual(#""stopReason":"end_turn"}"#.utf8)
@@ -99,7 +98,6 @@ struct ReplyScript {
             reply.usage = nil
         default: break
         }
-        if !reply.isHonest { reply.usage = nil }
     }
 
     private func refusal(_ isBedrock: Bool, _ random: inout SeededGenerator) -> ScriptedReply {

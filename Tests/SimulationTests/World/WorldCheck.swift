@@ -18,7 +18,7 @@ struct WorldCheck {
     private let isKilled: Bool
     private let hadSickJournal: Bool
 
-    init(_ world: borrowing World) {
+    init(_ world: World) {
         clients = world.clients
         records = world.records
         isKilled = world.world.isKilled
@@ -37,6 +37,11 @@ struct WorldCheck {
             ("client connections counted", world.metrics.clientConnections.value),
             ("sessions without a connection", Self.lostSessions(world.worker)),
             ("upstream connections miscounted", Self.miscounted(world.worker, world.metrics)),
+            (
+                "descriptors that nobody owns",
+                world.world.openConnections - world.world.waitingClients
+                    - world.worker.clients.count - world.worker.upstreams.count
+            ),
         ].filter { $0.1 != 0 }.map { "\($0.1) \($0.0) at the end" }
     }
 
@@ -97,6 +102,10 @@ struct WorldCheck {
         for (mark, rows) in byMark where rows.count > 1 {
             problems.append("\(mark) has \(rows.count) rows")
         }
+        // The total timeout, and the longest step of the clock.
+        for row in rows where row.durationMilliseconds > 100_000 + 21_000 {
+            problems.append("\(row.requestID) took \(row.durationMilliseconds) ms")
+        }
         for (mark, records) in records {
             guard let row = byMark[mark]?.first else {
                 problems.append("\(mark) reached a backend and has no row")
@@ -104,7 +113,7 @@ struct WorldCheck {
             }
             problems += usageProblems(mark, row, records)
         }
-        return problems
+        return problems + costProblems()
     }
 
     /// What a row says of tokens is what a backend said.
@@ -115,12 +124,29 @@ struct WorldCheck {
             return ["\(mark) has tokens from nowhere"]
         }
         guard row.usageSource == .upstream else { return [] }
-        let told = records.compactMap(\.reply.usage)
-        // A stream that broke after its report still has reported tokens: those are cut from
-        // `usage`, because they may or may not have come through.
-        let isTold = told.contains { $0.input == row.usage.input && $0.output == row.usage.output }
-        let mayBeCut = records.contains { !$0.reply.isHonest }
-        return isTold || mayBeCut ? [] : ["\(mark): \(row.usage) was told by no backend"]
+        let isTold = records.compactMap(\.reply.usage).contains {
+            $0.input == row.usage.input && $0.output == row.usage.output
+        }
+        return isTold ? [] : ["\(mark): \(row.usage) was told by no backend"]
+    }
+
+    /// What a row costs is its tokens at the price of the model that answered.
+    private func costProblems() -> [String] {
+        rows.compactMap { row in
+            guard let price = prices[row.upstreamModel] else { return nil }
+            let cost = row.costNanodollars
+            let right = Int64(row.usage.input) * price.0 + Int64(row.usage.output) * price.1
+            return cost == right
+                ? nil : "\(row.requestID) cost \(cost.map(String.init) ?? "?"), not \(right)"
+        }
+    }
+
+    /// Nano-dollars for a token in and out, as the world's configuration has them.
+    private var prices: [String: (Int64, Int64)] {
+        [
+            "one": (1000, 2000), "two": (500, 1500), "narrow": (3000, 4000),
+            "anthropic.claude-3-5-sonnet-20240620-v1:0": (3000, 15000),
+        ]
     }
 
     // MARK: - One honest answer for each request
@@ -151,30 +177,38 @@ struct WorldCheck {
     ) -> [String] {
         guard let answer, answer.isComplete else { return [] }
         let body = String(decoding: answer.body, as: UTF8.self)
+        let end = body.suffix(400)
         var problems: [String] = []
         if body.matches(of: /mark-\d+-\d+/).contains(where: { $0.output != ask.mark }) {
-            problems.append("\(ask.mark) got another's bytes: \(body)")
+            problems.append("\(ask.mark) got another's bytes: \(end)")
+        }
+        // Each reply says its mark once; a backend's error event has it once more, as its id.
+        if body.matches(of: /mark-/).count - body.matches(of: /request id: mark-/).count > 1 {
+            problems.append("\(ask.mark) was answered twice: \(end)")
         }
         let isStream = ask.isStreamed && answer.status == 200
+        let isHonest = records[ask.mark]?.contains { $0.reply.isHonest } == true
+        if answer.status == 200, !isStream, !isHonest {
+            problems.append("\(ask.mark) was told 200 by nobody: \(end)")
+        }
         if isStream {
             if body.hasSuffix("data: [DONE]\n\n") == body.contains(#"{"error":"#) {
-                problems.append("\(ask.mark) ended neither well nor badly: \(body)")
+                problems.append("\(ask.mark) ended neither well nor badly: \(end)")
             }
-            let isHonest = records[ask.mark]?.contains { $0.reply.isHonest } == true
             // A limit may end a stream, too: the client is told `length`, and so is the row.
             let isCut = row?.errorCode == "limit_cut" && body.contains(#""length""#)
             if body.contains("[DONE]"), !isHonest, !isCut {
-                problems.append("\(ask.mark) was told [DONE] by nobody: \(body)")
+                problems.append("\(ask.mark) was told [DONE] by nobody: \(end)")
             }
-            if !body.contains("[DONE]"), row?.status == 200 {
-                problems.append("\(ask.mark) failed, and its row says 200")
+            if let row, body.contains("[DONE]") != (row.status == 200) {
+                problems.append("\(ask.mark), whose row says \(row.status), was told: \(end)")
             }
         }
         guard let row else {
-            // Wrong keys, limits and a sick journal: refused before a request is admitted; and so is
-            // what has not come whole when the gateway ends.
+            // Wrong keys, limits, slow bodies and a sick journal: refused before a request is
+            // admitted; and so is what has not come whole when the gateway ends.
             let isSick = answer.status == 503 && body.contains("ledger_unavailable")
-            if answer.status != 401, answer.status != 429, !(isSick && hadSickJournal),
+            if ![401, 408, 429].contains(answer.status), !(isSick && hadSickJournal),
                 !body.contains(#""draining""#)
             {
                 problems.append("\(ask.mark) was answered \(answer.status) and has no row")
@@ -210,46 +244,46 @@ struct WorldCheck {
                     problems.append("\(tenant) \(kind): \(metered) counted, \(sum) in rows")
                 }
             }
+            let cost = mine.reduce(Decimal(0)) { $0 + Decimal($1.costNanodollars ?? 0) }
+            let metered = page.split(separator: "\n").filter {
+                $0.hasPrefix("sluice_cost_usd_total{tenant=\"\(tenant)\"")
+            }.reduce(Decimal(0)) {
+                $0 + (Decimal(string: String($1.split(separator: " ").last ?? "")) ?? 0)
+            }
+            if metered * 1_000_000_000 != cost {
+                problems.append("\(tenant): \(metered) dollars counted, \(cost) nano in rows")
+            }
         }
         let successes = counted("sluice_requests_total{")
         if successes < rows.count { problems.append("\(rows.count) rows, \(successes) counted") }
         return problems + quotaProblems()
     }
 
-    /// reserved = charged + refunded: what red's calendar accounts hold is what its rows say.
+    /// reserved = charged + refunded: nothing is set aside any more, and what red's calendar
+    /// accounts hold is what its rows say.
     private func quotaProblems() -> [String] {
-        guard let tenant = plan.tenants.firstIndex(where: { $0.name == "red" }) else { return [] }
+        let wall = WallTime(
+            milliseconds: 1_767_323_045_000 + Int64(world.now.nanoseconds / 1_000_000))
         let mine = rows.filter { $0.tenant == "red" }
-        let standing = plan.quota.standing(
-            tenant: tenant, model: "one", user: nil, now: world.now,
-            wall: WallTime(
-                milliseconds: 1_767_323_045_000 + Int64(world.now.nanoseconds / 1_000_000)))
-        let tokens = 900_000_000 - (standing.tokens?.remaining ?? 0)
-        let used = mine.reduce(0) { $0 + $1.usage.input + $1.usage.output }
-        let requests = 900_000_000 - (standing.requests?.remaining ?? 0)
-        var problems: [String] = []
-        if tokens != used {
-            problems.append("red's account holds \(tokens) tokens, its rows \(used)")
-        }
-        if requests != mine.count {
-            problems.append("red's account holds \(requests) requests, and \(mine.count) rows")
-        }
-        for row in mine {
-            guard let cost = row.costNanodollars, let price = prices[row.upstreamModel] else {
-                continue
+        return plan.quota.readings(now: world.now, wall: wall).flatMap { reading in
+            let name = "\(reading.tenant) \(reading.limit.name)"
+            var problems: [String] = []
+            if reading.reserved != 0 {
+                problems.append("\(reading.reserved) of \(name) is set aside for nobody")
             }
-            let right = Int64(row.usage.input) * price.0 + Int64(row.usage.output) * price.1
-            if cost != right { problems.append("\(row.requestID) cost \(cost), not \(right)") }
+            guard reading.tenant == "red" else { return problems }
+            let right = mine.reduce(Int64(0)) { sum, row in
+                switch reading.limit.measure {
+                case .requests: sum + 1
+                case .usd: sum + (row.costNanodollars ?? 0)
+                default: sum + Int64(row.usage.input + row.usage.output)
+                }
+            }
+            if reading.used != right {
+                problems.append("\(name) is at \(reading.used), the rows say \(right)")
+            }
+            return problems
         }
-        return problems
-    }
-
-    /// Nano-dollars for a token in and out, as the world's configuration has them.
-    private var prices: [String: (Int64, Int64)] {
-        [
-            "one": (1000, 2000), "two": (500, 1500), "narrow": (3000, 4000),
-            "anthropic.claude-3-5-sonnet-20240620-v1:0": (3000, 15000),
-        ]
     }
 
     // MARK: - Nothing crosses to the other side

@@ -43,6 +43,8 @@ final class WorldClient {
     private var session: HTTP2Session
     private var streams: [Handle: String] = [:]
     private var finished: [String: Answer] = [:]
+    /// The values of HTTP/2 answers' fields.
+    private var heads: [UInt8] = []
     private var received: [UInt8] = []
     private var openStreams: [Handle] = []
 
@@ -130,7 +132,11 @@ final class WorldClient {
             switch event {
             case .head(let stream):
                 guard let mark = streams[stream] else { continue }
-                finished[mark]?.status = (try? session.responseHead(of: stream).status) ?? 0
+                guard let head = try? session.responseHead(of: stream) else { continue }
+                finished[mark]?.status = head.status
+                for index in 0..<head.fields.count {
+                    heads.append(span: head.fields.value(at: index))
+                }
             case .body(let stream, let range):
                 guard let mark = streams[stream] else { continue }
                 finished[mark]?.body += bytes[range]
@@ -159,5 +165,5 @@ final class WorldClient {
     }
 
     /// Everything that was sent to it.
-    var seen: [UInt8] { version == .http2 ? finished.values.flatMap(\.body) : received }
+    var seen: [UInt8] { version == .http2 ? heads + finished.values.flatMap(\.body) : received }
 }

@@ -11,7 +11,7 @@ import Testing
         let seeds = first.map { $0...$0 } ?? 1...count
         var seen: [String: Int] = [:]
         for seed in seeds {
-            var world = try World(seed: seed)
+            let world = try World(seed: seed)
             let problems = try world.run()
             #expect(problems.isEmpty, "SEED=\(seed) make sim: \(problems.joined(separator: "; "))")
             for row in world.rows {
@@ -41,7 +41,7 @@ import Testing
         for seed in UInt64(1)...8 {
             var logs: [[UInt8]] = []
             for _ in 0..<2 {
-                var world = try World(seed: seed)
+                let world = try World(seed: seed)
                 _ = try world.run()
                 logs.append(world.world.log)
             }

@@ -67,5 +67,5 @@ enum TLSLink {
 
 extension TestCertificate {
     /// The name in the certificate, as it is read.
-    var subject: CertificateSubject? { CertificateSubject(of: certificate) }
+    var subject: CertificateSubject? { withCertificate { CertificateSubject(of: $0) } }
 }
