@@ -114,8 +114,7 @@ public struct SSEParser: Sendable {
             if buffer.span.extracting(line).starts(with: "\u{feff}") { start += 3 }
         }
         guard start < line.upperBound, buffer[start] != UInt8(ascii: ":") else { return }
-        let text = buffer.span.extracting(0..<line.upperBound)
-        let nameEnd = text.firstIndex(of: UInt8(ascii: ":"), from: start) ?? line.upperBound
+        let nameEnd = colon(in: start..<line.upperBound) ?? line.upperBound
         var valueStart = min(nameEnd + 1, line.upperBound)
         if valueStart < line.upperBound, buffer[valueStart] == 0x20 { valueStart += 1 }
         if holds("data", at: start..<nameEnd) {
@@ -126,6 +125,11 @@ public struct SSEParser: Sendable {
             name.removeAll(keepingCapacity: true)
             name.append(contentsOf: buffer[valueStart..<line.upperBound])
         }
+    }
+
+    private func colon(in line: Range<Int>) -> Int? {
+        buffer.span.extracting(0..<line.upperBound)
+            .firstIndex(of: UInt8(ascii: ":"), from: line.lowerBound)
     }
 
     private func holds(_ text: StaticString, at range: Range<Int>) -> Bool {
