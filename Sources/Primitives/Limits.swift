@@ -247,6 +247,9 @@ public enum Limits {
     public static let readBytes = 64 << 10
     /// Buffers that a worker keeps for the answers of its next turns.
     public static let spareBuffers = 64
+    /// One read of a backend's stream: when a loop is late, 64 KiB can hold 300 events, which would
+    /// keep every other stream waiting.
+    public static let streamReadBytes = 16 << 10
     /// One read of an HTTP/2 client: 64 KiB can hold 600 small requests, which then are all served
     /// before any other client is.
     public static let multiplexedReadBytes = 16 << 10

@@ -121,7 +121,11 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         context.admitsRequests = plan.ledger.whenFull == .continue || plan.metrics.canRecord
         // First the mail: what comes after a reload was answered is served by the new plan.
         for mail in kernel.takeMail() { open(mail) }
-        for event in ready { dispatch(event) }
+        // Then what is new: it is recorded and on its way to its backend before the answers that
+        // may take long to pass on.
+        for event in ready where !isFromBackend(event) { dispatch(event) }
+        writeJournal()
+        for event in ready where isFromBackend(event) { dispatch(event) }
         ready.removeAll(keepingCapacity: true)
         swap(&ready, &self.ready)
         fireTimers()
@@ -149,6 +153,10 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         for handle in flights.handles { flights[handle].exchange.addReserved(to: &held) }
         plan.metrics.reservationImbalance(
             plan.quota.imbalance(held, shard: context.shard), shard: context.shard)
+    }
+
+    private func isFromBackend(_ event: Readiness) -> Bool {
+        if case .upstream = Token(word: event.token) { true } else { false }
     }
 
     private mutating func dispatch(_ event: Readiness) {

@@ -23,8 +23,10 @@ extension Worker where K: ~Copyable {
         var plaintext: [UInt8] = []
         swap(&buffer, &readBuffer)
         swap(&plaintext, &self.plaintext)
+        let limit =
+            upstreams[handle].reader.isReadingStream ? Limits.streamReadBytes : Limits.readBytes
         let received = upstreams[handle].transport.receive(
-            &kernel, buffer: &buffer, plaintext: &plaintext)
+            &kernel, limit: limit, buffer: &buffer, plaintext: &plaintext)
         switch received {
         case .plain(let count): upstreamSent(handle, buffer.span.extracting(0..<count))
         case .decrypted:

@@ -37,6 +37,12 @@ public struct HTTP1ResponseReader: ~Copyable {
     /// A reader for a new connection.
     public init(limits: HTTP1Limits) { self.limits = limits }
 
+    /// Whether a body is being read whose length is not known ahead.
+    public var isReadingStream: Bool {
+        guard case .body = state else { return false }
+        return head.framing == .chunked || head.framing == .untilClose
+    }
+
     /// Ready for the response to the next request.
     public mutating func begin(isHeadRequest: Bool) {
         self.isHeadRequest = isHeadRequest
