@@ -112,6 +112,7 @@ let package = Package(
                 "CBenchmark", "Runtime", "Gateway", "Translation", "Wire", "Primitives",
             ],
             path: "Benchmarks/Micro", swiftSettings: testSettings),
+        .executableTarget(name: "BenchLoad", path: "Benchmarks/Load"),
 
         // What must hold whatever the bytes are: replayed by FuzzTests, driven by `make fuzz`.
         .target(
