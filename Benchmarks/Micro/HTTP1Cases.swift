@@ -20,10 +20,8 @@ enum HTTP1Cases {
         let bytes = Samples.requestHead
         return {
             var position = 0
-            var event = readers.request.next(bytes.span, position: &position)
-            precondition(event == .head)
-            repeat { event = readers.request.next(bytes.span, position: &position) } while event
-                != .end
+            precondition(readers.request.next(bytes.span, position: &position) == .head)
+            while readers.request.next(bytes.span, position: &position) != .end {}
             readers.request.reset()
             return position
         }
@@ -35,10 +33,8 @@ enum HTTP1Cases {
         return {
             readers.response.begin(isHeadRequest: false)
             var position = 0
-            var event = readers.response.next(bytes.span, position: &position)
-            precondition(event == .head)
-            repeat { event = readers.response.next(bytes.span, position: &position) } while event
-                != .end
+            precondition(readers.response.next(bytes.span, position: &position) == .head)
+            while readers.response.next(bytes.span, position: &position) != .end {}
             return readers.response.head.status
         }
     }

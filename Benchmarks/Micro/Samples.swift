@@ -45,7 +45,7 @@ enum Samples {
 
     /// About 200 bytes.
     static let smallBody = body(
-        #"{"role":"user","content":"How many event loops does one gateway need, and who says so?"}"#)
+        #"{"role":"user","content":"How many event loops does one gateway need, and whose?"}"#)
 
     /// About 1.7 KB, with two tools.
     static let toolsBody = body(
@@ -60,24 +60,28 @@ enum Samples {
         }.joined(separator: ","))
 
     static let openAIAnswer = [UInt8](
-        #"{"id":"chatcmpl-8f14e45f","object":"chat.completion","created":1764000000,"#.utf8)
-        + [UInt8](
-            #""model":"llama-3.1-8b","choices":[{"index":0,"message":{"role":"assistant","#.utf8)
-        + [UInt8](#""content":"\#(text(240))","refusal":null},"logprobs":null,"#.utf8)
-        + [UInt8](#""finish_reason":"stop"}],"usage":{"prompt_tokens":31,"#.utf8)
-        + [UInt8](#""completion_tokens":57,"total_tokens":88}}"#.utf8)
+        #"""
+        {"id":"chatcmpl-8f14e45f","object":"chat.completion","created":1764000000,\#
+        "model":"llama-3.1-8b","choices":[{"index":0,"message":{"role":"assistant",\#
+        "content":"\#(text(240))","refusal":null},"logprobs":null,"finish_reason":"stop"}],\#
+        "usage":{"prompt_tokens":31,"completion_tokens":57,"total_tokens":88}}
+        """#.utf8)
 
     static let openAIEvent = [UInt8](
-        #"data: {"id":"chatcmpl-8f14e45f","object":"chat.completion.chunk","created":1764000000,"#
-            .utf8)
-        + [UInt8](#""model":"llama-3.1-8b","choices":[{"index":0,"delta":{"content":" loop"},"#.utf8)
-        + [UInt8](#""logprobs":null,"finish_reason":null}]}"#.utf8) + [0x0a, 0x0a]
+        #"""
+        data: {"id":"chatcmpl-8f14e45f","object":"chat.completion.chunk","created":1764000000,\#
+        "model":"llama-3.1-8b","choices":[{"index":0,"delta":{"content":" loop"},\#
+        "logprobs":null,"finish_reason":null}]}
+
+
+        """#.utf8)
 
     static let converseAnswer = [UInt8](
-        #"{"metrics":{"latencyMs":812},"output":{"message":{"content":[{"text":"\#(text(240))"}],"#
-            .utf8)
-        + [UInt8](#""role":"assistant"}},"stopReason":"end_turn","usage":{"inputTokens":31,"#.utf8)
-        + [UInt8](#""outputTokens":57,"totalTokens":88}}"#.utf8)
+        #"""
+        {"metrics":{"latencyMs":812},"output":{"message":{"content":[{"text":"\#(text(240))"}],\#
+        "role":"assistant"}},"stopReason":"end_turn","usage":{"inputTokens":31,\#
+        "outputTokens":57,"totalTokens":88}}
+        """#.utf8)
 
     /// A frame of a ConverseStream answer.
     static let converseFrame = frame(
@@ -131,11 +135,13 @@ enum Samples {
     }
 
     private static func tool(_ name: String) -> String {
-        #"{"type":"function","function":{"name":"\#(name)","description":"\#(text(120))","#
-            + #""parameters":{"type":"object","properties":{"location":{"type":"string","#
-            + #""description":"Town and country"},"units":{"type":"string","#
-            + #""enum":["celsius","fahrenheit"]}},"required":["location","units"],"#
-            + #""additionalProperties":false}}}"#
+        #"""
+        {"type":"function","function":{"name":"\#(name)","description":"\#(text(120))",\#
+        "parameters":{"type":"object","properties":{"location":{"type":"string",\#
+        "description":"Town and country"},"units":{"type":"string",\#
+        "enum":["celsius","fahrenheit"]}},"required":["location","units"],\#
+        "additionalProperties":false}}}
+        """#
     }
 
     private static func text(_ length: Int) -> String {
