@@ -150,11 +150,13 @@ def sluice_config(folder, upstream, port, admin, workers=1, tls=None, tenants=1,
         listeners += f"    tls: {{certificate: {tls['certificate']}, key: {tls['key']}}}\n"
     limits = ("[{requests: 100M, per: minute}, {tokens: 100000M, per: minute}, "
               "{usd: 1000000, per: month}]")
+    # As many as its peers may have.
+    pool = "connections: {max: 20000, max_idle: 1024}"
     names = ["bench"] + [f"tenant-{number}" for number in range(1, tenants)]
     lines = [f"listeners:\n{listeners}admin: {{address: 127.0.0.1:{admin}}}",
              f"workers: {workers}", f"state: {folder}/state", "backends:",
-             f'  upstream: {{kind: openai, url: "http://127.0.0.1:{upstream}/v1"}}',
-             f'  bedrock: {{kind: bedrock, region: us-east-1, url: "http://127.0.0.1:{upstream}",',
+             f'  upstream: {{kind: openai, url: "http://127.0.0.1:{upstream}/v1", {pool}}}',
+             f'  bedrock: {{kind: bedrock, region: us-east-1, url: "http://127.0.0.1:{upstream}", {pool},',
              "    credentials: {access_key_id: {value: AKIABENCHMARK0000000},",
              "      secret_access_key: {value: a-secret-for-benchmarks}}}",
              "routes:", "  - {model: chat, targets: [{backend: upstream}]}",
@@ -162,8 +164,10 @@ def sluice_config(folder, upstream, port, admin, workers=1, tls=None, tenants=1,
     lines += [f"  - {{model: chat-{number}, targets: [{{backend: upstream}}]}}"
               for number in range(1, routes)]
     lines += ["tenants:"]
-    lines += [f'  - {{name: {name}, keys: [{{value: sk-{name}}}], models: ["*"], limits: {limits}}}'
-              for name in names]
+    for name in names:
+        # With three limits each, 10,000 tenants would be more than a configuration may hold.
+        own = limits if name == "bench" else "[{tokens: 100k, per: minute}]"
+        lines.append(f'  - {{name: {name}, keys: [{{value: sk-{name}}}], models: ["*"], limits: {own}}}')
     lines += ["prices:", "  chat: {input: 0.50, output: 1.50}",
               "limits: {concurrent_requests: 20000, connections: 20000}"]
     path = folder / "gateway.yaml"
