@@ -4,8 +4,8 @@
     budgets.py check     fails when something has become dearer than its threshold and the slack
     budgets.py update    writes what is measured now
 
-Instructions are counted by callgrind, in user space only: they do not depend on how busy the machine
-is. The compiler, the C libraries and what the processor offers (OpenSSL chooses by it) do matter a
+Instructions are counted by callgrind, in user space only: how busy the machine is does not matter.
+The compiler, the C libraries and what the processor offers (OpenSSL chooses by it) do matter a
 little; hence the slack. A whole request is the difference between two runs of the real binary that
 ask differently often, so that what a process does once is in neither. `worker` is the event loop's
 thread; `all` has the ledger's and the log's too, whose batches depend on time.
@@ -22,8 +22,7 @@ import subprocess
 import sys
 import tempfile
 
-from tools import (KEY, LOAD, MICRO, SLUICE, Child, Mock, bodies, free_port, get, load,
-                   sluice_config)
+from tools import KEY, LOAD, MICRO, SLUICE, Child, Mock, bodies, free_port, get, load, sluice_config
 
 THRESHOLDS = pathlib.Path(__file__).resolve().parent / "thresholds.json"
 SLACK = {"instructions": 0.10, "instructions_all_threads": 0.25}
@@ -34,7 +33,9 @@ WARM_UP_CALLS = 60
 CALLS = 400
 STREAM_CHUNKS = 20
 KINDS = {
-    "chat": "small", "chat-stream": "small-stream", "converse": "claude-tools",
+    "chat": "small",
+    "chat-stream": "small-stream",
+    "converse": "claude-tools",
     "converse-stream": "claude-small-stream",
 }
 ALLOCATORS = re.compile(r"(malloc|calloc|realloc|posix_memalign|aligned_alloc|memalign)(@.*)?$")
@@ -54,16 +55,28 @@ def callgrind(output, *options):
 
 
 def micro_allocations():
-    done = subprocess.run([MICRO, "--json", "--count", "1000"], check=True, capture_output=True,
-                          text=True, env={**os.environ, **FIXED})
+    done = subprocess.run(
+        [MICRO, "--json", "--count", "1000"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **FIXED},
+    )
     return {case["name"]: case["allocations"] for case in json.loads(done.stdout)}
 
 
 def micro_instructions(folder):
     subprocess.run(
-        [*callgrind(folder / "micro", "--instr-atstart=no"), stripped(MICRO, folder),
-         "--count", str(CALLS_OF_MICRO_CASES)],
-        check=True, capture_output=True, env={**os.environ, **FIXED})
+        [
+            *callgrind(folder / "micro", "--instr-atstart=no"),
+            stripped(MICRO, folder),
+            "--count",
+            str(CALLS_OF_MICRO_CASES),
+        ],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **FIXED},
+    )
     found = {}
     for path in folder.glob("micro.*"):
         text = path.read_text()
@@ -98,12 +111,21 @@ def play(folder, binary, mock, calls):
     config = sluice_config(folder, mock.port, port, admin)
     gateway = Child(
         [*callgrind(folder / "out", "--separate-threads=yes"), binary, "serve", "--config", config],
-        folder / "log", environment=FIXED)
+        folder / "log",
+        environment=FIXED,
+    )
     gateway.wait_for(lambda: get(admin, "/readyz") == "ok\n", seconds=120)
     paths = bodies(folder)
     for kind, count in calls.items():
-        result = load(port, paths[KINDS[kind]], [KEY], connections=1, requests=count, seconds=170,
-                      **({"stream": True} if kind.endswith("stream") else {}))
+        result = load(
+            port,
+            paths[KINDS[kind]],
+            [KEY],
+            connections=1,
+            requests=count,
+            seconds=170,
+            **({"stream": True} if kind.endswith("stream") else {}),
+        )
         if result["answered"] != count or result["unfinished"]:
             gateway.stop()
             raise SystemExit(f"{kind}: not every request was answered: {result}")
@@ -119,16 +141,22 @@ def whole_requests(folder):
     runs = {"base": base} | {kind: base | {kind: WARM_UP_CALLS + CALLS} for kind in KINDS}
     try:
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = {name: pool.submit(play, folder / name, binary, mock, calls)
-                    for name, calls in runs.items()}
+            jobs = {
+                name: pool.submit(play, folder / name, binary, mock, calls)
+                for name, calls in runs.items()
+            }
             profiles = {name: job.result() for name, job in jobs.items()}
     finally:
         mock.stop()
     instructions, allocations = {}, {}
     for kind in KINDS:
-        growth = {thread: (profile.instructions - profiles["base"][thread].instructions,
-                           profile.allocations - profiles["base"][thread].allocations)
-                  for thread, profile in profiles[kind].items()}
+        growth = {
+            thread: (
+                profile.instructions - profiles["base"][thread].instructions,
+                profile.allocations - profiles["base"][thread].allocations,
+            )
+            for thread, profile in profiles[kind].items()
+        }
         worker = max(growth.values())
         instructions[f"{kind} (worker)"] = round(worker[0] / CALLS)
         instructions[f"{kind} (all)"] = round(sum(g[0] for g in growth.values()) / CALLS)
@@ -147,8 +175,10 @@ def measure():
         if not instructions:
             raise SystemExit("no instructions were counted: build again with valgrind installed")
         more_instructions, more_allocations = whole_requests(folder)
-    return {"instructions": instructions | more_instructions,
-            "allocations": allocations | more_allocations}
+    return {
+        "instructions": instructions | more_instructions,
+        "allocations": allocations | more_allocations,
+    }
 
 
 def most(kind, name, threshold):
@@ -168,13 +198,15 @@ def compare(measured, thresholds):
         for name, figure in measured[kind].items():
             if name in thresholds[kind] and figure > most(kind, name, thresholds[kind][name]):
                 problems.append(
-                    f"{kind} of {name}: {figure:,}, and the threshold is {thresholds[kind][name]:,}")
+                    f"{kind} of {name}: {figure:,}, and the threshold is {thresholds[kind][name]:,}"
+                )
     return problems
 
 
 def main():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("command", choices=["check", "update"])
     command = parser.parse_args().command
     measured = measure()
@@ -196,8 +228,10 @@ def main():
     if problems:
         print("If that is wanted: make thresholds, and say why in the commit.")
         return 1
-    print(f"{len(measured['instructions'])} counts of instructions and "
-          f"{len(measured['allocations'])} of allocations are within their budgets")
+    print(
+        f"{len(measured['instructions'])} counts of instructions and "
+        f"{len(measured['allocations'])} of allocations are within their budgets"
+    )
     return 0
 
 

@@ -41,9 +41,27 @@ def chosen_peers():
 def certificate(folder):
     files = {"certificate": folder / "certificate.pem", "key": folder / "key.pem"}
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-days", "2", "-subj", "/CN=localhost", "-keyout", files["key"], "-out", files["certificate"]],
-        check=True, capture_output=True)
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-keyout",
+            files["key"],
+            "-out",
+            files["certificate"],
+        ],
+        check=True,
+        capture_output=True,
+    )
     return files
 
 
@@ -52,8 +70,10 @@ def rounds_of(bench, found, count):
     wanted = os.environ.get("SCENARIOS", "").split() or [*SCENARIOS, *ITSELF]
     unknown = set(wanted) - {*SCENARIOS, *ITSELF}
     if unknown:
-        raise SystemExit(f"no such scenario: {', '.join(sorted(unknown))}; there are "
-                         + " ".join([*SCENARIOS, *ITSELF]))
+        raise SystemExit(
+            f"no such scenario: {', '.join(sorted(unknown))}; there are "
+            + " ".join([*SCENARIOS, *ITSELF])
+        )
     for scenario in wanted:
         if scenario in SCENARIOS:
             entries = [(peer.name, peer, SCENARIOS[scenario][2]) for peer in found]
@@ -80,14 +100,25 @@ def processor():
 
 
 def about(found, is_pinned):
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"], capture_output=True,
-                            text=True, check=False).stdout.strip()
-    names = [f"{peer.name} {peer.version()}" for peer in found if peer.name not in ("direct", "Sluice")]
+    commit = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    names = [
+        f"{peer.name} {peer.version()}" for peer in found if peer.name not in ("direct", "Sluice")
+    ]
     return {
-        "date": datetime.date.today().isoformat(), "processor": processor(), "cores": os.cpu_count(),
-        "commit": commit or "unknown", "peers": ", ".join(names) or "none", "slow": SLOW_CONNECTIONS,
-        "pinning": "The peer has core 0 for itself; the upstream and the load generator share core 1."
-                   if is_pinned else "There is one core for all.",
+        "date": datetime.date.today().isoformat(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "commit": commit or "unknown",
+        "peers": ", ".join(names) or "none",
+        "slow": SLOW_CONNECTIONS,
+        "pinning": "The peer has core 0, the upstream and the load generator share core 1."
+        if is_pinned
+        else "There is one core for all.",
     }
 
 
@@ -113,8 +144,16 @@ def main():
             with open(RESULTS, "w", encoding="utf-8") as output:
                 for scenario, peer, number, figures in rounds_of(bench, found, count):
                     say(scenario, peer, number, figures)
-                    lines.append(json.dumps({"scenario": scenario, "name": peer, "round": number,
-                                             "figures": figures}))
+                    lines.append(
+                        json.dumps(
+                            {
+                                "scenario": scenario,
+                                "name": peer,
+                                "round": number,
+                                "figures": figures,
+                            }
+                        )
+                    )
                     print(lines[-1], file=output, flush=True)
         finally:
             bench.stop()

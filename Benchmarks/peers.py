@@ -9,10 +9,11 @@ import time
 from tools import CLAUDE, KEY, ROOT, SLUICE, Child, free_port, is_listening, sluice_config
 
 INSTALLED = ROOT / ".build-bench"
+ENVOY = "type.googleapis.com/envoy.extensions."
 
 
 class Peer:
-    """`ports` are those for HTTP/1.1, TLS, and HTTP/2 without TLS; `tls` the certificate's files."""
+    """`ports` are for HTTP/1.1, TLS, and HTTP/2 without TLS; `tls` the certificate's files."""
 
     name = ""
     headers = ()
@@ -32,8 +33,13 @@ class Peer:
         return program is not None and program.exists()
 
     def version(self):
-        done = subprocess.run([self.program(), self.version_option], capture_output=True, text=True,
-                              check=False, timeout=120)
+        done = subprocess.run(
+            [self.program(), self.version_option],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
         found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
         return found[0] if found else "?"
 
@@ -61,8 +67,10 @@ class Nginx(Peer):
         return pathlib.Path("/usr/sbin/nginx")
 
     def command(self, folder, upstream, ports, tls):
-        temporary = "".join(f"  {kind}_temp_path {folder}/{kind};\n" for kind in (
-            "client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        temporary = "".join(
+            f"  {kind}_temp_path {folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
         (folder / "nginx.conf").write_text(f"""
 daemon off;
 worker_processes 1;
@@ -89,13 +97,19 @@ http {{
   proxy_buffers 8 32k;
   proxy_busy_buffers_size 64k;
   proxy_read_timeout 300s;
-  ssl_certificate {tls['certificate']};
-  ssl_certificate_key {tls['key']};
+  ssl_certificate {tls["certificate"]};
+  ssl_certificate_key {tls["key"]};
   ssl_protocols TLSv1.3;
-  server {{ listen 127.0.0.1:{ports['http']} backlog=4096; location / {{ proxy_pass http://backend; }} }}
-  server {{ listen 127.0.0.1:{ports['tls']} ssl backlog=4096; location / {{ proxy_pass http://backend; }} }}
   server {{
-    listen 127.0.0.1:{ports['http2']} http2 backlog=4096;
+    listen 127.0.0.1:{ports["http"]} backlog=4096;
+    location / {{ proxy_pass http://backend; }}
+  }}
+  server {{
+    listen 127.0.0.1:{ports["tls"]} ssl backlog=4096;
+    location / {{ proxy_pass http://backend; }}
+  }}
+  server {{
+    listen 127.0.0.1:{ports["http2"]} http2 backlog=4096;
     location / {{ proxy_pass http://backend; }}
   }}
 }}
@@ -111,8 +125,9 @@ class HAProxy(Peer):
 
     def command(self, folder, upstream, ports, tls):
         both = folder / "both.pem"
-        both.write_text(pathlib.Path(tls["certificate"]).read_text()
-                        + pathlib.Path(tls["key"]).read_text())
+        both.write_text(
+            pathlib.Path(tls["certificate"]).read_text() + pathlib.Path(tls["key"]).read_text()
+        )
         (folder / "haproxy.cfg").write_text(f"""
 global
   nbthread 1
@@ -127,9 +142,9 @@ defaults
   timeout server 300s
   http-reuse always
 frontend clients
-  bind 127.0.0.1:{ports['http']} backlog 4096
-  bind 127.0.0.1:{ports['tls']} backlog 4096 ssl crt {both} alpn http/1.1 ssl-min-ver TLSv1.3
-  bind 127.0.0.1:{ports['http2']} backlog 4096 proto h2
+  bind 127.0.0.1:{ports["http"]} backlog 4096
+  bind 127.0.0.1:{ports["tls"]} backlog 4096 ssl crt {both} alpn http/1.1 ssl-min-ver TLSv1.3
+  bind 127.0.0.1:{ports["http2"]} backlog 4096 proto h2
   default_backend upstream
 backend upstream
   server one 127.0.0.1:{upstream} pool-max-conn 2048 maxconn 8000
@@ -149,30 +164,36 @@ class Envoy(Peer):
         transport_socket:
           name: tls
           typed_config:
-            "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+            "@type": {ENVOY}transport_sockets.tls.v3.DownstreamTlsContext
             common_tls_context:
               tls_certificates:
-              - certificate_chain: {{filename: {tls['certificate']}}}
-                private_key: {{filename: {tls['key']}}}"""
-        listeners = "".join(f"""
+              - certificate_chain: {{filename: {tls["certificate"]}}}
+                private_key: {{filename: {tls["key"]}}}"""
+        listeners = "".join(
+            f"""
   - name: {kind}
     address: {{socket_address: {{address: 127.0.0.1, port_value: {ports[kind]}}}}}
     filter_chains:
       - filters:
         - name: http
           typed_config:
-            "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+            "@type": {ENVOY}filters.network.http_connection_manager.v3.HttpConnectionManager
             codec_type: AUTO
             stat_prefix: {kind}
             stream_idle_timeout: 300s
             route_config:
               virtual_hosts:
-              - {{name: all, domains: ["*"], routes: [{{match: {{prefix: "/"}}, route: {{cluster: upstream, timeout: 300s}}}}]}}
+              - name: all
+                domains: ["*"]
+                routes:
+                - match: {{prefix: "/"}}
+                  route: {{cluster: upstream, timeout: 300s}}
             http_filters:
             - name: router
               typed_config:
-                "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router{context if kind == "tls" else ""}"""
-                            for kind in ("http", "tls", "http2"))
+                "@type": {ENVOY}filters.http.router.v3.Router{context if kind == "tls" else ""}"""
+            for kind in ("http", "tls", "http2")
+        )
         (folder / "envoy.yaml").write_text(f"""
 static_resources:
   listeners:{listeners}
@@ -181,15 +202,25 @@ static_resources:
     type: STATIC
     connect_timeout: 5s
     circuit_breakers:
-      thresholds: [{{max_connections: 20000, max_pending_requests: 20000, max_requests: 20000}}]
+      thresholds:
+      - {{max_connections: 20000, max_pending_requests: 20000, max_requests: 20000}}
     load_assignment:
       cluster_name: upstream
       endpoints:
       - lb_endpoints:
-        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
+        - endpoint:
+            address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}
 """)
-        return [self.program(), "-c", folder / "envoy.yaml", "--concurrency", "1",
-                "--disable-hot-restart", "-l", "error"]
+        return [
+            self.program(),
+            "-c",
+            folder / "envoy.yaml",
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "error",
+        ]
 
 
 class LiteLLM(Peer):
@@ -200,8 +231,12 @@ class LiteLLM(Peer):
     version_option = "--version"
     # Without these it asks the network for prices, and offers pages that are not compared.
     environment = {
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION",
-        "LITELLM_LOG": "ERROR", "NO_DOCS": "True", "DISABLE_ADMIN_UI": "True"}
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MODE": "PRODUCTION",
+        "LITELLM_LOG": "ERROR",
+        "NO_DOCS": "True",
+        "DISABLE_ADMIN_UI": "True",
+    }
 
     def program(self):
         return INSTALLED / "litellm/bin/litellm"
@@ -216,7 +251,10 @@ class LiteLLM(Peer):
         (folder / "litellm.yaml").write_text(f"""
 model_list:
   - model_name: chat
-    litellm_params: {{model: openai/chat, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
+    litellm_params:
+      model: openai/chat
+      api_base: "http://127.0.0.1:{upstream}/v1"
+      api_key: none
   - model_name: claude
     litellm_params:
       model: bedrock/converse/{CLAUDE}
@@ -227,8 +265,19 @@ model_list:
 general_settings: {{master_key: sk-bench}}
 litellm_settings: {{telemetry: false}}
 """)
-        return [self.program(), "--config", folder / "litellm.yaml", "--host", "127.0.0.1", "--port",
-                ports["http"], "--num_workers", "1", "--telemetry", "False"]
+        return [
+            self.program(),
+            "--config",
+            folder / "litellm.yaml",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            ports["http"],
+            "--num_workers",
+            "1",
+            "--telemetry",
+            "False",
+        ]
 
 
 class Sluice(Peer):
@@ -246,8 +295,14 @@ class Sluice(Peer):
         return SLUICE
 
     def command(self, folder, upstream, ports, tls):
-        config = sluice_config(folder, upstream, ports["http"], ports["admin"],
-                               tls={**tls, "port": ports["tls"]}, **self.options)
+        config = sluice_config(
+            folder,
+            upstream,
+            ports["http"],
+            ports["admin"],
+            tls={**tls, "port": ports["tls"]},
+            **self.options,
+        )
         ports["http2"] = ports["http"]
         return [self.program(), "serve", "--config", config]
 
@@ -256,7 +311,7 @@ ALL = [Direct(), Nginx(), HAProxy(), Envoy(), LiteLLM(), Sluice()]
 
 
 class Running:
-    """A peer that has been started and has answered once; `start_milliseconds` is how long that took."""
+    """A peer that has been started and has answered once, `start_milliseconds` later."""
 
     def __init__(self, peer, folder, mock, tls, body, cores):
         self.peer, self.child, self.start_milliseconds = peer, None, None
@@ -276,8 +331,10 @@ class Running:
             return False
         connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=10)
         try:
-            headers = {"content-type": "application/json",
-                       **dict(header.split(": ", 1) for header in self.peer.headers)}
+            headers = {
+                "content-type": "application/json",
+                **dict(header.split(": ", 1) for header in self.peer.headers),
+            }
             connection.request("POST", "/v1/chat/completions", body, headers)
             return connection.getresponse().status == 200
         except http.client.HTTPException:

@@ -27,16 +27,21 @@ def bars(title, unit, values):
         f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13" role="img">',
         f"<title>{html.escape(title)}, {html.escape(unit)}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="12" y="24" font-size="15" font-weight="bold" fill="#1c2530">{html.escape(title)}'
-        f'<tspan font-size="12" font-weight="normal" fill="#5b6675"> {html.escape(unit)}</tspan></text>']
+        '<text x="12" y="24" font-size="15" font-weight="bold" fill="#1c2530">'
+        f"{html.escape(title)}"
+        '<tspan font-size="12" font-weight="normal" fill="#5b6675">'
+        f" {html.escape(unit)}</tspan></text>",
+    ]
     for index, (name, value) in enumerate(values.items()):
         y = TOP + ROW * index
         is_cut = value > top
         length = room if is_cut else max(1, room * value / top)
         colour = COLOURS.get(name, OTHER)
         parts += [
-            f'<text x="{LABEL - 8}" y="{y + 14}" text-anchor="end" fill="#1c2530">{html.escape(name)}</text>',
+            f'<text x="{LABEL - 8}" y="{y + 14}" text-anchor="end" fill="#1c2530">'
+            f"{html.escape(name)}</text>",
             f'<rect x="{LABEL}" y="{y}" width="{length:.1f}" height="{ROW - 8}" fill="{colour}"/>',
             f'<text x="{LABEL + length + 6:.1f}" y="{y + 14}" fill="#1c2530">{number(value)}'
-            f'{" (bar is cut)" if is_cut else ""}</text>']
+            f"{' (bar is cut)' if is_cut else ''}</text>",
+        ]
     return "\n".join(parts + ["</svg>"]) + "\n"

@@ -1,4 +1,4 @@
-"""What budgets and comparisons share: the tools we have built, processes, and what /proc says of them."""
+"""What budgets and comparisons share: our tools, processes, and what /proc says of them."""
 
 import contextlib
 import json
@@ -45,9 +45,15 @@ class Child:
         pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
         with open(self.log, "wb") as output:
             self.process = subprocess.Popen(
-                [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, env={**clean, **(environment or {})}, cwd=folder,
-                preexec_fn=pin, start_new_session=True)
+                [str(part) for part in command],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env={**clean, **(environment or {})},
+                cwd=folder,
+                preexec_fn=pin,
+                start_new_session=True,
+            )
         self.pid = self.process.pid
 
     def wait_for(self, is_ready, seconds=30, pause=0.02):
@@ -94,8 +100,9 @@ class Child:
         for pid in self.tree():
             with contextlib.suppress(OSError):
                 status = pathlib.Path(f"/proc/{pid}/status").read_text()
-                total += sum(int(line.split()[1]) for line in status.splitlines()
-                             if line.startswith("VmRSS"))
+                total += sum(
+                    int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")
+                )
         return total
 
 
@@ -115,8 +122,9 @@ class Mock(Child):
 
     def requests(self):
         stats = self.stats()
-        return sum(stats[kind] for kind in (
-            "chat", "stream", "converse", "converse_stream", "embeddings"))
+        return sum(
+            stats[kind] for kind in ("chat", "stream", "converse", "converse_stream", "embeddings")
+        )
 
 
 def load_command(port, body, headers=(), **options):
@@ -133,8 +141,14 @@ def load_command(port, body, headers=(), **options):
 
 def load(port, body, headers=(), cores=None, **options):
     pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
-    done = subprocess.run(load_command(port, body, headers, **options), preexec_fn=pin,
-                          capture_output=True, text=True, timeout=180, check=False)
+    done = subprocess.run(
+        load_command(port, body, headers, **options),
+        preexec_fn=pin,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
     if done.returncode != 0:
         raise SystemExit(f"the load generator failed: {done.stderr}")
     result = json.loads(done.stdout.strip().splitlines()[-1])
@@ -148,28 +162,43 @@ def sluice_config(folder, upstream, port, admin, workers=1, tls=None, tenants=1,
     if tls:
         listeners += f"  - address: 127.0.0.1:{tls['port']}\n"
         listeners += f"    tls: {{certificate: {tls['certificate']}, key: {tls['key']}}}\n"
-    limits = ("[{requests: 100M, per: minute}, {tokens: 100000M, per: minute}, "
-              "{usd: 1000000, per: month}]")
+    limits = (
+        "[{requests: 100M, per: minute}, {tokens: 100000M, per: minute}, "
+        "{usd: 1000000, per: month}]"
+    )
     # As many as its peers may have.
     pool = "connections: {max: 20000, max_idle: 1024}"
     names = ["bench"] + [f"tenant-{number}" for number in range(1, tenants)]
-    lines = [f"listeners:\n{listeners}admin: {{address: 127.0.0.1:{admin}}}",
-             f"workers: {workers}", f"state: {folder}/state", "backends:",
-             f'  upstream: {{kind: openai, url: "http://127.0.0.1:{upstream}/v1", {pool}}}',
-             f'  bedrock: {{kind: bedrock, region: us-east-1, url: "http://127.0.0.1:{upstream}", {pool},',
-             "    credentials: {access_key_id: {value: AKIABENCHMARK0000000},",
-             "      secret_access_key: {value: a-secret-for-benchmarks}}}",
-             "routes:", "  - {model: chat, targets: [{backend: upstream}]}",
-             f'  - {{model: claude, targets: [{{backend: bedrock, model: "{CLAUDE}"}}]}}']
-    lines += [f"  - {{model: chat-{number}, targets: [{{backend: upstream}}]}}"
-              for number in range(1, routes)]
+    lines = [
+        f"listeners:\n{listeners}admin: {{address: 127.0.0.1:{admin}}}",
+        f"workers: {workers}",
+        f"state: {folder}/state",
+        "backends:",
+        f'  upstream: {{kind: openai, url: "http://127.0.0.1:{upstream}/v1", {pool}}}',
+        f'  bedrock: {{kind: bedrock, region: us-east-1, url: "http://127.0.0.1:{upstream}",',
+        f"    {pool},",
+        "    credentials: {access_key_id: {value: AKIABENCHMARK0000000},",
+        "      secret_access_key: {value: a-secret-for-benchmarks}}}",
+        "routes:",
+        "  - {model: chat, targets: [{backend: upstream}]}",
+        f'  - {{model: claude, targets: [{{backend: bedrock, model: "{CLAUDE}"}}]}}',
+    ]
+    lines += [
+        f"  - {{model: chat-{number}, targets: [{{backend: upstream}}]}}"
+        for number in range(1, routes)
+    ]
     lines += ["tenants:"]
     for name in names:
         # With three limits each, 10,000 tenants would be more than a configuration may hold.
         own = limits if name == "bench" else "[{tokens: 100k, per: minute}]"
-        lines.append(f'  - {{name: {name}, keys: [{{value: sk-{name}}}], models: ["*"], limits: {own}}}')
-    lines += ["prices:", "  chat: {input: 0.50, output: 1.50}",
-              "limits: {concurrent_requests: 20000, connections: 20000}"]
+        lines.append(
+            f'  - {{name: {name}, keys: [{{value: sk-{name}}}], models: ["*"], limits: {own}}}'
+        )
+    lines += [
+        "prices:",
+        "  chat: {input: 0.50, output: 1.50}",
+        "limits: {concurrent_requests: 20000, connections: 20000}",
+    ]
     path = folder / "gateway.yaml"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -183,30 +212,51 @@ def bodies(folder):
         return (words * (length // len(words) + 1))[:length]
 
     def tool(name):
-        schema = {"type": "object", "properties": {
-            "location": {"type": "string", "description": "Town and country"},
-            "units": {"type": "string", "enum": ["celsius", "fahrenheit"]}},
-            "required": ["location", "units"], "additionalProperties": False}
-        return {"type": "function", "function": {
-            "name": name, "description": text(120), "parameters": schema}}
+        schema = {
+            "type": "object",
+            "properties": {
+                "location": {"type": "string", "description": "Town and country"},
+                "units": {"type": "string", "enum": ["celsius", "fahrenheit"]},
+            },
+            "required": ["location", "units"],
+            "additionalProperties": False,
+        }
+        return {
+            "type": "function",
+            "function": {"name": name, "description": text(120), "parameters": schema},
+        }
 
-    turns = [{"role": ("user", "assistant")[turn % 2], "content": text(1500) + ' "as told"\n'}
-             for turn in range(43)]
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBORw0K" * 131_000}}
+    turns = [
+        {"role": ("user", "assistant")[turn % 2], "content": text(1500) + ' "as told"\n'}
+        for turn in range(43)
+    ]
+    image = {
+        "type": "image_url",
+        "image_url": {"url": "data:image/png;base64," + "iVBORw0K" * 131_000},
+    }
     messages = {
         "small": {"messages": [{"role": "user", "content": text(90)}]},
-        "tools": {"messages": [{"role": "system", "content": text(400)},
-                               {"role": "user", "content": text(200)}],
-                  "tools": [tool("get_weather"), tool("get_forecast")], "tool_choice": "auto"},
+        "tools": {
+            "messages": [
+                {"role": "system", "content": text(400)},
+                {"role": "user", "content": text(200)},
+            ],
+            "tools": [tool("get_weather"), tool("get_forecast")],
+            "tool_choice": "auto",
+        },
         "large": {"messages": turns},
-        "huge": {"messages": [{"role": "user", "content": [{"type": "text", "text": text(100)}, image]}]},
+        "huge": {
+            "messages": [{"role": "user", "content": [{"type": "text", "text": text(100)}, image]}]
+        },
     }
     paths = {}
     for name, members in messages.items():
         for model, prefix in (("chat", ""), ("claude", "claude-")):
             body = {"model": model, **members, "max_tokens": 256, "temperature": 0.7}
-            for suffix, more in (("", {}), ("-stream", {
-                    "stream": True, "stream_options": {"include_usage": True}})):
+            for suffix, more in (
+                ("", {}),
+                ("-stream", {"stream": True, "stream_options": {"include_usage": True}}),
+            ):
                 path = folder / f"{prefix}{name}{suffix}.json"
                 path.write_text(json.dumps({**body, **more}, separators=(",", ":")))
                 paths[f"{prefix}{name}{suffix}"] = path

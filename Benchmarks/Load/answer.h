@@ -4,7 +4,14 @@
 
 #include "support.h"
 
-enum AnswerState { ANSWER_HEAD, ANSWER_BODY, ANSWER_SIZE, ANSWER_CHUNK, ANSWER_TRAILER, ANSWER_END };
+enum AnswerState {
+    ANSWER_HEAD,
+    ANSWER_BODY,
+    ANSWER_SIZE,
+    ANSWER_CHUNK,
+    ANSWER_TRAILER,
+    ANSWER_END
+};
 
 struct Answer {
     enum AnswerState state;
