@@ -147,8 +147,9 @@ def introduction(about):
         "rounds, in which the peers take turns; `÷ nginx` and `added` (to asking the upstream "
         f"directly) are taken within each round. {about['pinning']} CPU is what the kernel says "
         "all threads of the peer have run, divided by what the upstream has counted; the kernel's "
-        f"share of the network is in it. LiteLLM gets fewer connections ({about['slow']}) and, where "
-        "requests are paced, 50 a second. Only figures of one run can be compared with each other."
+        f"share of the network is in it. LiteLLM gets fewer connections ({about['slow']}) and, "
+        "where requests are paced, 50 a second. Only figures of one run can be compared with each "
+        "other."
     )
     return (
         f"# Performance\n\nWritten by `make bench` on {about['date']}: {about['processor']}, "
