@@ -46,15 +46,16 @@ enum HTTP1Cases {
         readers.response.begin(isHeadRequest: false)
         var position = 0
         precondition(readers.response.next(head.span, position: &position) == .head)
+        let event = Samples.openAIEvent
         var chunk: [UInt8] = []
-        HTTP1Writer.chunk(Samples.openAIEvent.span, into: &chunk)
+        HTTP1Writer.chunk(event.span, into: &chunk)
         return {
             var position = 0
             var body = 0
             while case .body(let range) = readers.response.next(chunk.span, position: &position) {
                 body += range.count
             }
-            precondition(body == Samples.openAIEvent.count)
+            precondition(body == event.count)
             return body
         }
     }
