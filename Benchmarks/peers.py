@@ -40,7 +40,7 @@ class Peer:
             check=False,
             timeout=120,
         )
-        found = re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr)
+        found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
         return found[0] if found else "?"
 
     def command(self, folder, upstream, ports, tls):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -42,7 +43,14 @@ class Child:
         self.log = pathlib.Path(log)
         # Nothing of the machine's own AWS credentials.
         clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
-        pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
+
+        def prepare():
+            # Not all of them raise the soft limit themselves.
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            if cores:
+                os.sched_setaffinity(0, cores)
+
         with open(self.log, "wb") as output:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
@@ -51,7 +59,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 env={**clean, **(environment or {})},
                 cwd=folder,
-                preexec_fn=pin,
+                preexec_fn=prepare,
                 start_new_session=True,
             )
         self.pid = self.process.pid
