@@ -101,11 +101,12 @@ enum GatewayCases {
 
     /// A turn's one row; another queue now and then, as if the ledger's thread had emptied it.
     @Sendable private static func ledgerPush() -> MicroCase.Operation {
-        let rows = [row]
+        var rows: [LedgerRow] = []
         var queue = LedgerQueue()
         var pushed = 0
         return {
-            queue.append(rows, areJournalled: true)
+            rows.append(row)
+            queue.append(&rows, areJournalled: true)
             pushed += 1
             if pushed % 100 == 0 { queue = LedgerQueue() }
             return pushed

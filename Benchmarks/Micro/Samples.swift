@@ -99,7 +99,7 @@ enum Samples {
         else { preconditionFailure("a sample is refused") }
         return ClientRequest(
             endpoint: .chatCompletions, body: body, summary: summary,
-            uniqueID: [UInt8]("0123456789abcdef01234567".utf8), createdSeconds: 1_764_000_000,
+            uniqueID: "0123456789abcdef01234567", createdSeconds: 1_764_000_000,
             forwardedFields: HeaderFields())
     }
 
