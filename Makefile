@@ -1,9 +1,9 @@
 # Sluice: `make run` for the first five minutes, `make test` for everything that is tested.
 SHELL := /bin/bash
-RELEASE := swift build -c release --static-swift-stdlib --product sluice
+RELEASE := swift build -c release --static-swift-stdlib --product
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e budgets benchmarks thresholds bench sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -12,12 +12,12 @@ setup: ## Install the Debian packages that building and testing need
 	@scripts/setup.sh
 
 build: setup ## Build the release binary
-	$(RELEASE)
+	$(RELEASE) sluice
 
 run: build ## Start the simulator and the gateway, and print a first curl
 	@scripts/run.sh
 
-test: setup unit e2e ## Run every test
+test: setup unit e2e budgets ## Run every test
 
 unit: setup
 	swift build --build-tests
@@ -26,6 +26,21 @@ unit: setup
 e2e: build
 	@scripts/python.sh
 	.venv/bin/python -m pytest -q Tests/EndToEnd --ignore Tests/EndToEnd/real_vllm.py
+
+# Instructions and allocations, held against Benchmarks/thresholds.json; nothing is timed.
+budgets: build benchmarks
+	python3 Benchmarks/budgets.py check
+
+thresholds: build benchmarks ## Write what instructions and allocations cost now into Benchmarks/thresholds.json
+	python3 Benchmarks/budgets.py update
+
+benchmarks: setup
+	$(RELEASE) MicroBenchmarks
+	$(RELEASE) BenchLoad
+
+bench: build benchmarks ## Compare with nginx, HAProxy, Envoy, LiteLLM and write docs/performance.md: ROUNDS=5 SCENARIOS="small stream" make bench
+	@scripts/bench-setup.sh
+	python3 Benchmarks/compare.py
 
 sim: setup ## Play simulated worlds: SEEDS=100000 make sim, or one again: SEED=7 make sim
 	SEEDS=$${SEEDS:-10000} swift test -c release -Xswiftc -enable-testing --scratch-path .build-sim --filter WorldTests
@@ -49,10 +64,10 @@ conformance-h2: build ## Run a conformance suite over HTTP/2 (needs nghttp2-prox
 	python3 Tests/EndToEnd/conformance_h2.py $(SUITE)
 
 check: ## Lint the sources
-	swift format lint --strict --recursive --parallel Sources Tests Fuzz Package.swift
+	swift format lint --strict --recursive --parallel Sources Tests Fuzz Benchmarks Package.swift
 
 format: ## Format the sources
-	swift format --in-place --recursive --parallel Sources Tests Fuzz Package.swift
+	swift format --in-place --recursive --parallel Sources Tests Fuzz Benchmarks Package.swift
 
 image-test: build ## Run the stripped binary in a bare Debian 12 root
 	scripts/bare-root-test.sh
@@ -62,4 +77,4 @@ real-vllm: build ## Test against a real vLLM: SLUICE_REAL_VLLM_URL=http://127.0.
 	.venv/bin/python -m pytest -q Tests/EndToEnd/real_vllm.py
 
 clean: ## Remove what was built
-	rm -rf .build .venv
+	rm -rf .build .build-bench .venv

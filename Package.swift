@@ -107,6 +107,16 @@ let package = Package(
             swiftSettings: testSettings),
         .testTarget(name: "TidyTests", swiftSettings: testSettings),
 
+        // What steps of a request cost, and load for the whole: `make bench`, `make thresholds`.
+        .target(name: "CBenchmark", path: "Benchmarks/CBenchmark"),
+        .executableTarget(
+            name: "MicroBenchmarks",
+            dependencies: [
+                "CBenchmark", "Runtime", "Gateway", "Translation", "Wire", "Primitives",
+            ],
+            path: "Benchmarks/Micro", swiftSettings: testSettings),
+        .executableTarget(name: "BenchLoad", path: "Benchmarks/Load"),
+
         // What must hold whatever the bytes are: replayed by FuzzTests, driven by `make fuzz`.
         .target(
             name: "FuzzTargets", dependencies: ["Gateway", "Translation", "Wire", "Primitives"],

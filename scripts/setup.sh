@@ -2,7 +2,7 @@
 # Installs the Debian packages that are missing; does nothing, and needs no root, when none is.
 set -euo pipefail
 
-packages=(libssl-dev libnghttp2-dev zlib1g-dev libsqlite3-dev libyaml-dev nghttp2-client pkg-config make curl ca-certificates python3 python3-venv)
+packages=(libssl-dev libnghttp2-dev zlib1g-dev libsqlite3-dev libyaml-dev nghttp2-client valgrind binutils pkg-config make curl ca-certificates python3 python3-venv)
 missing=()
 for package in "${packages[@]}"; do
     case $package in

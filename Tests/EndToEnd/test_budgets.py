@@ -1,0 +1,60 @@
+"""What holds budgets against measurements: `make budgets` itself measures the real binary."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "Benchmarks"))
+import budgets  # noqa: E402
+
+THRESHOLDS = {"instructions": {"step": 1000, "chat (all)": 1000}, "allocations": {"step": 2.0, "chat": 100.0}}
+
+
+def measured(**changes):
+    figures = {kind: dict(entries) for kind, entries in THRESHOLDS.items()}
+    for kind, entries in changes.items():
+        figures[kind].update(entries)
+    return figures
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"instructions": {"step": 1099}}, {"instructions": {"step": 10}}, {"instructions": {"chat (all)": 1249}},
+    {"allocations": {"step": 2.4}}, {"allocations": {"chat": 101.9}},
+])
+def test_what_is_within_its_budget_passes(changes):
+    assert budgets.compare(measured(**changes), THRESHOLDS) == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"instructions": {"step": 1101}}, {"instructions": {"chat (all)": 1251}}, {"instructions": {"new step": 1}},
+    {"allocations": {"step": 3.0}}, {"allocations": {"chat": 102.1}},
+])
+def test_what_is_dearer_or_unknown_is_told(changes):
+    assert len(budgets.compare(measured(**changes), THRESHOLDS)) == 1
+
+
+def test_a_step_that_is_gone_is_told():
+    figures = measured()
+    del figures["allocations"]["step"]
+    assert len(budgets.compare(figures, THRESHOLDS)) == 1
+
+
+def test_calls_of_the_allocator_are_found(tmp_path):
+    path = tmp_path / "out-01"
+    path.write_text("""version: 1
+fn=(1) main
+3 100
+cfn=(2) malloc
+calls=7 0
+3 50
+cfn=(3) mallopt
+calls=2 0
+3 5
+cfn=(2)
+calls=3 0
+3 20
+totals: 175
+""")
+    profile = budgets.Profile(path)
+    assert (profile.allocations, profile.instructions) == (10, 175)
