@@ -101,11 +101,11 @@ enum GatewayCases {
 
     /// A turn's one row; another queue now and then, as if the ledger's thread had emptied it.
     @Sendable private static func ledgerPush() -> MicroCase.Operation {
-        var rows: [LedgerRow] = []
+        var rows: [SettledRow] = []
         var queue = LedgerQueue()
         var pushed = 0
         return {
-            rows.append(row)
+            rows.append(SettledRow(row))
             queue.append(&rows, areJournalled: true)
             pushed += 1
             if pushed % 100 == 0 { queue = LedgerQueue() }

@@ -243,6 +243,8 @@ public enum Limits {
 
     // MARK: Workers
 
+    /// Model ids of which it is remembered what follows from them.
+    public static let modelProfiles = 1 << 10
     /// One read: large enough for most requests, small enough to be fair between connections.
     public static let readBytes = 64 << 10
     /// Buffers that a worker keeps for the answers of its next turns.

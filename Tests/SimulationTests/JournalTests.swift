@@ -236,8 +236,7 @@ extension Simulation {
         #expect(simulation.world.retiredJournals.count == 2)
     }
 
-    /// A client whose backend's connection is older than its own: in a turn, the backend comes
-    /// first.
+    /// What a client gets when something happens in the very turn in which its answer is there.
     private func heldAnswer(
         _ seed: UInt64, model: String, stream: Bool, meanwhile: (inout Simulation, Int32) -> Void
     ) throws -> String {
@@ -270,7 +269,7 @@ extension Simulation {
         let text = try heldAnswer(8, model: "llama", stream: stream) { simulation, client in
             simulation.world.end(client)
         }
-        #expect(text.hasPrefix("HTTP/1.1 200"))
+        #expect(text.contains("HTTP/1.1 200"))
         #expect(text.hasSuffix("closed"))
         #expect(!stream || text.contains("[DONE]"))
     }

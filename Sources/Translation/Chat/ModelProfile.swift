@@ -1,3 +1,5 @@
+import Primitives
+
 /// What a model understands; decides the model-dependent rules of the translation (rule A1).
 struct ModelProfile: Equatable, Sendable {
     enum Family: String, Sendable { case anthropic, amazon, openai, generic }
@@ -32,6 +34,23 @@ struct ModelProfile: Equatable, Sendable {
 
     /// The profile that follows from a model id, with the configuration's overrides.
     init(modelID: String, overrides: [String: String] = [:]) {
+        self = Self.derived(from: modelID)
+        if !overrides.isEmpty { apply(overrides) }
+    }
+
+    /// What follows from an id is found once. Ids can come from clients, so not all are kept.
+    private static let known = Locked<[String: ModelProfile]>([:])
+
+    private static func derived(from modelID: String) -> ModelProfile {
+        if let profile = known.withLock({ $0[modelID] }) { return profile }
+        let profile = ModelProfile(deriving: modelID)
+        known.withLock { known in
+            if known.count < Limits.modelProfiles { known[modelID] = profile }
+        }
+        return profile
+    }
+
+    private init(deriving modelID: String) {
         let name = Self.baseName(modelID)
         switch name.prefix(while: { $0 != "." }) {
         case "anthropic" where name.contains("."): setAnthropic(name)
@@ -41,7 +60,6 @@ struct ModelProfile: Equatable, Sendable {
             reasoning = .effort
         default: break
         }
-        apply(overrides)
     }
 
     private mutating func setAnthropic(_ name: String) {

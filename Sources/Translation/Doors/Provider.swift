@@ -169,13 +169,15 @@ public enum BackendCredential: Sendable {
 /// AWS credentials as they are used for signing.
 public struct AWSCredentials: Sendable {
     /// The access key id.
-    public var accessKeyID: String
+    public let accessKeyID: String
     /// The secret access key.
-    public var secretAccessKey: Secret
+    public let secretAccessKey: Secret
     /// The session token of temporary credentials.
-    public var sessionToken: Secret?
+    public let sessionToken: Secret?
     /// When they stop being valid; nil for long-lived ones.
-    public var expiration: WallTime?
+    public let expiration: WallTime?
+    /// Keys that were derived from the secret.
+    public let signingKeys = SigningKeyCache()
 
     /// Credentials.
     public init(

@@ -47,9 +47,14 @@ public struct SigV4: Sendable {
     private let secretAccessKey: Secret
     private let region: [UInt8]
     private let service: [UInt8]
+    private let keys: SigningKeyCache
 
-    /// A signer for a service in a region.
-    public init(accessKeyID: String, secretAccessKey: Secret, region: String, service: String) {
+    /// A signer for a service in a region; `keys` is of this secret alone.
+    public init(
+        accessKeyID: String, secretAccessKey: Secret, region: String, service: String,
+        keys: SigningKeyCache = SigningKeyCache()
+    ) {
+        self.keys = keys
         self.accessKeyID = Array(accessKeyID.utf8)
         self.secretAccessKey = secretAccessKey
         self.region = Array(region.utf8)
@@ -81,11 +86,7 @@ public struct SigV4: Sendable {
         }
         let canonical = Self.canonicalRequest(request, fields, names)
         let day = Array(timestamp.prefix(8))
-        var scope = day
-        for part in [region, service, [UInt8]("aws4_request")] {
-            scope.append("/")
-            scope.append(contentsOf: part)
-        }
+        let scope = scope(day)
         var toSign = [UInt8]("AWS4-HMAC-SHA256\n")
         toSign.append(contentsOf: timestamp)
         toSign.append("\n")
@@ -94,7 +95,8 @@ public struct SigV4: Sendable {
         toSign.append(contentsOf: SHA256.hexadecimalDigest(canonical.span))
         var signature: [UInt8] = []
         signature.append(
-            hexadecimal: HMACSHA256.authenticate(key: signingKey(day), message: toSign.span))
+            hexadecimal: HMACSHA256.authenticate(
+                key: keys.key(for: scope) { signingKey(day) }, message: toSign.span))
         var authorization = [UInt8]("AWS4-HMAC-SHA256 Credential=")
         authorization.append(contentsOf: accessKeyID)
         authorization.append("/")
@@ -106,6 +108,16 @@ public struct SigV4: Sendable {
         return Signature(
             canonicalRequest: canonical, stringToSign: toSign, signature: signature,
             authorization: authorization)
+    }
+
+    private func scope(_ day: [UInt8]) -> [UInt8] {
+        var scope = day
+        scope.append("/")
+        scope.append(contentsOf: region)
+        scope.append("/")
+        scope.append(contentsOf: service)
+        scope.append("/aws4_request")
+        return scope
     }
 
     private func signingKey(_ day: [UInt8]) -> [UInt8] {
@@ -121,9 +133,11 @@ public struct SigV4: Sendable {
     private static func canonicalRequest(
         _ request: Request, _ fields: [(name: [UInt8], value: [UInt8])], _ names: [UInt8]
     ) -> [UInt8] {
-        let path = request.target.prefix { $0 != UInt8(ascii: "?") }
-        let query = request.target.dropFirst(path.count + 1)
+        let pathEnd = request.target.span.firstIndex(of: UInt8(ascii: "?")) ?? request.target.count
+        let path = request.target[..<pathEnd]
+        let query = request.target.dropFirst(pathEnd + 1)
         var text = request.method
+        text.reserveCapacity(512)
         text.append("\n")
         text.append(contentsOf: canonicalPath(Array(path)))
         text.append("\n")
@@ -144,6 +158,9 @@ public struct SigV4: Sendable {
 
     /// Step 3: dot segments resolved, then encoded a second time.
     private static func canonicalPath(_ path: [UInt8]) -> [UInt8] {
+        guard mayNeedNormalizing(path.span) else {
+            return PercentEncoding.encode(path, keeping: .unreservedAndSlash)
+        }
         var segments: [ArraySlice<UInt8>] = []
         for segment in path.split(separator: UInt8(ascii: "/")) {
             if segment.elementsEqual([UInt8(ascii: ".")]) { continue }
@@ -162,8 +179,18 @@ public struct SigV4: Sendable {
         return PercentEncoding.encode(normal, keeping: .unreservedAndSlash)
     }
 
+    /// Whether there is an empty segment, or one that begins with a dot.
+    private static func mayNeedNormalizing(_ path: Span<UInt8>) -> Bool {
+        guard path.count > 0, path[0] == UInt8(ascii: "/") else { return true }
+        for index in 1..<max(1, path.count) where path[index - 1] == UInt8(ascii: "/") {
+            if path[index] == UInt8(ascii: "/") || path[index] == UInt8(ascii: ".") { return true }
+        }
+        return false
+    }
+
     /// Step 4: pairs sorted by name, then value; their encoding stays.
     private static func canonicalQuery(_ query: [UInt8]) -> [UInt8] {
+        guard !query.isEmpty else { return [] }
         let pairs = query.split(separator: UInt8(ascii: "&")).map { pair in
             let name = pair.prefix { $0 != UInt8(ascii: "=") }
             return (name: Array(name), value: Array(pair.dropFirst(name.count + 1)))
@@ -192,8 +219,7 @@ public struct SigV4: Sendable {
         for field in fields {
             let name = field.name.map(\.asciiLowercased)
             if unsigned.contains(where: { name.span.equals($0) }) { continue }
-            let words = field.value.split { $0 == 0x20 || $0 == 0x09 }
-            let value = Array(words.joined(separator: [0x20]))
+            let value = singleSpaced(field.value)
             if let index = canonical.firstIndex(where: { $0.name == name }) {
                 canonical[index].value += [UInt8(ascii: ",")] + value
             } else {
@@ -201,5 +227,40 @@ public struct SigV4: Sendable {
             }
         }
         return canonical.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+    }
+
+    /// A value without white space around it, and with one space for each run of it.
+    private static func singleSpaced(_ value: [UInt8]) -> [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(value.count)
+        var hasGap = false
+        for byte in value {
+            if byte == 0x20 || byte == 0x09 {
+                hasGap = !result.isEmpty
+                continue
+            }
+            if hasGap { result.append(0x20) }
+            hasGap = false
+            result.append(byte)
+        }
+        return result
+    }
+}
+
+/// Keeps the key that was derived from a secret last: it is the same for a day, a region and a
+/// service (AWS, "Create a signed AWS API request", step 3).
+///
+/// One for each secret; it goes with it.
+public final class SigningKeyCache: Sendable {
+    private let last = Locked<(scope: [UInt8], key: [UInt8])>(([], []))
+
+    /// An empty cache.
+    public init() {}
+
+    func key(for scope: [UInt8], derive: () -> [UInt8]) -> [UInt8] {
+        last.withLock { last in
+            if last.scope != scope { last = (scope, derive()) }
+            return last.key
+        }
     }
 }

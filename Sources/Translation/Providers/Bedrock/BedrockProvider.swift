@@ -43,7 +43,7 @@ public enum BedrockProvider {
         }
         let signer = SigV4(
             accessKeyID: keys.accessKeyID, secretAccessKey: keys.secretAccessKey,
-            region: context.region, service: "bedrock")
+            region: context.region, service: "bedrock", keys: keys.signingKeys)
         let signature = signer.sign(
             SigV4.Request(
                 method: [UInt8]("POST"), target: context.path, fields: fields,
