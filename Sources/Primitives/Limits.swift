@@ -38,8 +38,11 @@ public enum Limits {
     /// After a refusal with unread body we read on this long, so that the answer is not lost to a
     /// reset.
     public static let lingerMilliseconds = 2_000
-    /// Memory set aside for a body at first: a Content-Length is only a promise.
-    public static let bodyReservationBytes = 1 << 20
+    /// Memory set aside for a body at first. A Content-Length is only a promise, but what nobody
+    /// has written to takes no memory.
+    public static let bodyReservationBytes = 4 << 20
+    /// From here on a body is sent from where it is, and not copied behind its head.
+    public static let gatheredBytes = 8 << 10
     /// The longest `x-request-id` that we take over from a client.
     public static let requestIDBytes = 128
 

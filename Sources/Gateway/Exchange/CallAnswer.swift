@@ -191,7 +191,12 @@ extension CallInProgress {
         appendCommonFields(to: &fields, context: context)
         orders.head = ExchangeOrders.Head(
             status: status, fields: fields, framing: .length(body.count))
-        orders.body.append(contentsOf: body)
+        // A small one is copied into memory that is there already, a large one handed on.
+        if body.count < Limits.gatheredBytes {
+            orders.body.append(contentsOf: body)
+        } else {
+            orders.body = body
+        }
         orders.ending = .complete
     }
 

@@ -71,6 +71,36 @@ struct Transport: ~Copyable {
         return true
     }
 
+    /// Sends a head and a body behind it, and keeps the rest. A large body is not copied: what does
+    /// not go out at once is kept as it is. False: the connection is broken.
+    mutating func send(
+        _ head: inout [UInt8], body: [UInt8], _ kernel: inout some Kernel & ~Copyable
+    ) -> Bool {
+        guard tls == nil, backlog == 0, body.count >= Limits.gatheredBytes else {
+            head.append(contentsOf: body)
+            return send(head.span, &kernel)
+        }
+        let result = unsafe head.withUnsafeBytes { first in
+            unsafe body.withUnsafeBytes { unsafe kernel.write(descriptor, first, $0) }
+        }
+        let count: Int
+        switch result {
+        case .bytes(let sent): count = sent
+        case .wouldBlock: count = 0
+        case .end, .failed: return false
+        }
+        guard count < head.count + body.count else { return true }
+        if count >= head.count {
+            pending = body
+            pendingStart = count - head.count
+        } else {
+            pending.append(contentsOf: head[count...])
+            pending.append(contentsOf: body)
+        }
+        setInterest(interest.union(.write), &kernel)
+        return true
+    }
+
     /// Sends what TLS has to say: handshake messages and encrypted bytes.
     mutating func flushTLS(_ kernel: inout some Kernel & ~Copyable) -> Bool {
         tls?.takeCiphertext(into: &pending)

@@ -86,6 +86,10 @@ public protocol Kernel: ~Copyable {
     mutating func read(_ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer) -> Transfer
     /// Writes as much of `bytes` as the peer's window takes.
     mutating func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Transfer
+    /// The same of two pieces, one behind the other, in one call.
+    mutating func write(
+        _ descriptor: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> Transfer
     /// Sends the end of our bytes and keeps on reading.
     mutating func shutdownWriting(_ descriptor: Int32)
     /// Closes; nothing is reported for the descriptor any more.

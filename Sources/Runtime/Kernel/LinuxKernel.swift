@@ -127,8 +127,35 @@ public import Primitives
 
     /// See `Kernel`.
     public mutating func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Transfer {
+        Self.transfer { unsafe send(descriptor, bytes.baseAddress, bytes.count, noSignal) }
+    }
+
+    /// See `Kernel`.
+    public mutating func write(
+        _ descriptor: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> Transfer {
+        // sendmsg(2) reads from what an iovec points to, although its type does not say so.
+        var pieces: [2 of iovec] = unsafe [
+            iovec(
+                iov_base: UnsafeMutableRawPointer(mutating: first.baseAddress),
+                iov_len: first.count),
+            iovec(
+                iov_base: UnsafeMutableRawPointer(mutating: second.baseAddress),
+                iov_len: second.count),
+        ]
+        return unsafe withUnsafeMutablePointer(to: &pieces) { pieces in
+            var message = unsafe msghdr()
+            unsafe message.msg_iov = UnsafeMutableRawPointer(pieces).assumingMemoryBound(
+                to: iovec.self)
+            unsafe message.msg_iovlen = 2
+            return Self.transfer { unsafe sendmsg(descriptor, &message, noSignal) }
+        }
+    }
+
+    /// What a call that sends has come to.
+    private static func transfer(_ send: () -> Int) -> Transfer {
         while true {
-            let count = unsafe send(descriptor, bytes.baseAddress, bytes.count, noSignal)
+            let count = send()
             if count >= 0 { return .bytes(count) }
             switch errno {
             case EINTR: continue

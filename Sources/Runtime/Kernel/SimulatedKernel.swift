@@ -45,6 +45,13 @@ public struct SimulatedKernel: Kernel, ~Copyable {
     }
 
     /// See `Kernel`.
+    public mutating func write(
+        _ descriptor: Int32, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer
+    ) -> Transfer {
+        world.write(descriptor, unsafe Array(first) + Array(second))
+    }
+
+    /// See `Kernel`.
     public mutating func shutdownWriting(_ descriptor: Int32) { world.shutdown(descriptor) }
 
     /// See `Kernel`.

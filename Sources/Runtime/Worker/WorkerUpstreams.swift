@@ -194,8 +194,7 @@ extension Worker where K: ~Copyable {
             method: "POST", path: request.path,
             host: pools[upstreams[handle].pool].backend.hostField, fields: request.fields,
             bodyLength: request.body.count, into: &bytes)
-        bytes.append(contentsOf: request.body)
-        let isAlive = upstreams[handle].transport.send(bytes.span, &kernel)
+        let isAlive = upstreams[handle].transport.send(&bytes, body: request.body, &kernel)
         swap(&bytes, &writeBuffer)
         // A server that does not take our certificate says so before it closes: what it said is
         // read first, in the next turn.
