@@ -50,22 +50,19 @@ extension [UInt8] {
 
     /// Appends lower-case hexadecimal digits, two a byte.
     public mutating func append(hexadecimal bytes: [UInt8]) {
-        for byte in bytes { append(hexadecimal: byte) }
+        append(addingCapacity: 2 * bytes.count) { output in
+            for byte in bytes { output.append(hexadecimal: UInt64(byte), width: 2) }
+        }
     }
 
     /// Appends the two lower-case hexadecimal digits of a byte.
     public mutating func append(hexadecimal byte: UInt8) {
-        append(Self.hexadecimalDigit(byte >> 4))
-        append(Self.hexadecimalDigit(byte & 15))
+        append(addingCapacity: 2) { $0.append(hexadecimal: UInt64(byte), width: 2) }
     }
 
     /// The bytes of a literal.
     public init(_ literal: StaticString) {
         self = []
         append(literal)
-    }
-
-    private static func hexadecimalDigit(_ nibble: UInt8) -> UInt8 {
-        nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "a") + nibble - 10
     }
 }

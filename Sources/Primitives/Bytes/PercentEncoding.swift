@@ -10,18 +10,17 @@ public enum PercentEncoding {
 
     /// Every other byte becomes `%XX` with upper-case digits.
     public static func encode(_ bytes: [UInt8], keeping kept: Kept = .unreserved) -> [UInt8] {
-        var encoded: [UInt8] = []
-        encoded.reserveCapacity(bytes.count + 16)
-        for byte in bytes {
-            if isUnreserved(byte) || kept == .unreservedAndSlash && byte == UInt8(ascii: "/") {
-                encoded.append(byte)
-            } else {
-                encoded.append(UInt8(ascii: "%"))
-                encoded.append(upperDigit(byte >> 4))
-                encoded.append(upperDigit(byte & 15))
+        [UInt8](capacity: 3 * bytes.count) { output in
+            for byte in bytes {
+                if isUnreserved(byte) || kept == .unreservedAndSlash && byte == UInt8(ascii: "/") {
+                    output.append(byte)
+                } else {
+                    output.append(UInt8(ascii: "%"))
+                    output.append(upperDigit(byte >> 4))
+                    output.append(upperDigit(byte & 15))
+                }
             }
         }
-        return encoded
     }
 
     /// Undoes the encoding; a `%` without two digits stays as it is.

@@ -42,13 +42,25 @@ public enum SHA256 {
 public enum HMACSHA256 {
     /// The 32 bytes that authenticate `message` under `key`.
     public static func authenticate(key: [UInt8], message: Span<UInt8>) -> [UInt8] {
-        var block = key.count > 64 ? SHA256.digest(key.span) : key
-        block.append(contentsOf: repeatElement(0, count: 64 - block.count))
-        var inner = block.map { $0 ^ 0x36 }
-        inner.append(span: message)
-        var outer = block.map { $0 ^ 0x5c }
-        outer.append(contentsOf: SHA256.digest(inner.span))
+        let block = key.count > 64 ? SHA256.digest(key.span) : key
+        let inner = [UInt8](capacity: 64 + message.count) { output in
+            pad(block, with: 0x36, to: &output)
+            output.append(span: message)
+        }
+        let digest = SHA256.digest(inner.span)
+        let outer = [UInt8](capacity: 64 + digest.count) { output in
+            pad(block, with: 0x5c, to: &output)
+            output.append(span: digest.span)
+        }
         return SHA256.digest(outer.span)
+    }
+
+    /// The key, filled up to a block of the hash.
+    private static func pad(
+        _ key: [UInt8], with mask: UInt8, to output: inout OutputSpan<UInt8>
+    ) {
+        for byte in key { output.append(byte ^ mask) }
+        output.append(repeating: mask, count: 64 - key.count)
     }
 }
 

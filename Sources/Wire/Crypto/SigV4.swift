@@ -64,16 +64,16 @@ public struct SigV4: Sendable {
     /// `YYYYMMDDTHHMMSSZ`, for X-Amz-Date.
     public static func timestamp(_ time: WallTime) -> [UInt8] {
         let date = CivilDate(time)
-        var text: [UInt8] = []
-        text.append(decimal: date.year, width: 4)
-        text.append(decimal: date.month, width: 2)
-        text.append(decimal: date.day, width: 2)
-        text.append("T")
-        text.append(decimal: date.hour, width: 2)
-        text.append(decimal: date.minute, width: 2)
-        text.append(decimal: date.second, width: 2)
-        text.append("Z")
-        return text
+        return [UInt8](capacity: 40) { output in
+            output.append(decimal: UInt64(clamping: date.year), width: 4)
+            output.append(decimal: UInt64(clamping: date.month), width: 2)
+            output.append(decimal: UInt64(clamping: date.day), width: 2)
+            output.append("T")
+            output.append(decimal: UInt64(clamping: date.hour), width: 2)
+            output.append(decimal: UInt64(clamping: date.minute), width: 2)
+            output.append(decimal: UInt64(clamping: date.second), width: 2)
+            output.append("Z")
+        }
     }
 
     /// Signs a request whose X-Amz-Date is `timestamp`.
@@ -217,7 +217,9 @@ public struct SigV4: Sendable {
     ) -> [(name: [UInt8], value: [UInt8])] {
         var canonical: [(name: [UInt8], value: [UInt8])] = []
         for field in fields {
-            let name = field.name.map(\.asciiLowercased)
+            let name = [UInt8](capacity: field.name.count) { output in
+                for byte in field.name { output.append(byte.asciiLowercased) }
+            }
             if unsigned.contains(where: { name.span.equals($0) }) { continue }
             let value = singleSpaced(field.value)
             if let index = canonical.firstIndex(where: { $0.name == name }) {
@@ -231,19 +233,18 @@ public struct SigV4: Sendable {
 
     /// A value without white space around it, and with one space for each run of it.
     private static func singleSpaced(_ value: [UInt8]) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(value.count)
-        var hasGap = false
-        for byte in value {
-            if byte == 0x20 || byte == 0x09 {
-                hasGap = !result.isEmpty
-                continue
+        [UInt8](capacity: value.count) { output in
+            var hasGap = false
+            for byte in value {
+                if byte == 0x20 || byte == 0x09 {
+                    hasGap = !output.isEmpty
+                    continue
+                }
+                if hasGap { output.append(0x20) }
+                hasGap = false
+                output.append(byte)
             }
-            if hasGap { result.append(0x20) }
-            hasGap = false
-            result.append(byte)
         }
-        return result
     }
 }
 
