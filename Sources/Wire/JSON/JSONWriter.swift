@@ -1,3 +1,4 @@
+import CSys
 import Primitives
 
 /// Writes JSON text into a byte array; commas come by themselves.
@@ -26,11 +27,13 @@ public struct JSONWriter: Sendable {
 
     /// A key that needs no escapes.
     public mutating func key(_ name: StaticString) {
-        separate()
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(name)
-        bytes.append(UInt8(ascii: "\""))
-        endKey()
+        bytes.append(addingCapacity: name.utf8CodeUnitCount + 4) { output in
+            if needsComma { output.append(",") }
+            output.append("\"")
+            output.append(name)
+            output.append("\":")
+        }
+        needsComma = false
     }
 
     /// A key with any text.
@@ -45,10 +48,13 @@ public struct JSONWriter: Sendable {
 
     /// A string that needs no escapes.
     public mutating func string(_ literal: StaticString) {
-        separate()
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(literal)
-        bytes.append(UInt8(ascii: "\""))
+        bytes.append(addingCapacity: literal.utf8CodeUnitCount + 3) { output in
+            if needsComma { output.append(",") }
+            output.append("\"")
+            output.append(literal)
+            output.append("\"")
+        }
+        needsComma = true
     }
 
     /// A string with any text.
@@ -162,24 +168,35 @@ public struct JSONWriter: Sendable {
     }
 
     private mutating func appendQuoted(_ text: Span<UInt8>) {
-        bytes.append(UInt8(ascii: "\""))
-        appendEscaped(text)
-        bytes.append(UInt8(ascii: "\""))
+        guard Self.plainCount(text, from: 0) == text.count else {
+            bytes.append(UInt8(ascii: "\""))
+            appendEscaped(text)
+            return bytes.append(UInt8(ascii: "\""))
+        }
+        bytes.append(addingCapacity: text.count + 2) { output in
+            output.append("\"")
+            output.append(span: text)
+            output.append("\"")
+        }
+    }
+
+    /// The index of the first byte from `start` on that must be escaped; the end without one.
+    private static func plainCount(_ text: Span<UInt8>, from start: Int) -> Int {
+        unsafe text.withUnsafeBufferPointer { buffer in
+            unsafe csys_string_end(buffer.baseAddress, start, buffer.count)
+        }
     }
 
     /// Escapes what RFC 8259 section 7 demands and nothing more: non-ASCII text stays as it is.
     private mutating func appendEscaped(_ text: Span<UInt8>) {
         var start = 0
-        for index in text.indices {
-            let byte = text[index]
-            guard byte < 0x20 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") else {
-                continue
-            }
-            bytes.append(span: text.extracting(start..<index))
-            appendEscape(byte)
-            start = index + 1
+        while true {
+            let end = Self.plainCount(text, from: start)
+            bytes.append(span: text.extracting(start..<end))
+            guard end < text.count else { return }
+            appendEscape(text[end])
+            start = end + 1
         }
-        bytes.append(span: text.extracting(start..<text.count))
     }
 
     private mutating func appendEscape(_ byte: UInt8) {
