@@ -9,6 +9,7 @@
 Writes docs/performance.md and docs/plots; what was measured stays in .build-bench/results.jsonl.
 """
 
+import argparse
 import datetime
 import json
 import os
@@ -128,6 +129,9 @@ def micro_cases():
 
 
 def main():
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     count = int(os.environ.get("ROUNDS", "5"))
     is_pinned = (os.cpu_count() or 1) >= 2
     cores = ({0}, {1}) if is_pinned else (None, None)
