@@ -29,8 +29,10 @@ struct YAMLNode {
 /// Reads one YAML document with libyaml. Bounded: depth, size, and what aliases expand to.
 @safe struct YAMLReader {
     private static let depthLimit = 32
-    private static let nodeLimit = 200_000
+    /// Of a short file; in a long one each byte may be a node of its own, but aliases add no more.
+    private static let smallestNodeLimit = 200_000
 
+    private let nodeLimit: Int
     private var nodeCount = 0
     private var document = unsafe yaml_document_t()
 
@@ -46,7 +48,7 @@ struct YAMLNode {
             unsafe bytes.withUnsafeBufferPointer { buffer in
                 unsafe yaml_parser_set_input_string(&parser, buffer.baseAddress, buffer.count)
                 do throws(ConfigurationProblem) {
-                    return .success(try unsafe load(&parser))
+                    return .success(try unsafe load(&parser, nodeLimit: buffer.count))
                 } catch {
                     return .failure(error)
                 }
@@ -54,10 +56,12 @@ struct YAMLNode {
         return try result.get()
     }
 
+    private init(nodeLimit: Int) { self.nodeLimit = max(nodeLimit, Self.smallestNodeLimit) }
+
     private static func load(
-        _ parser: inout yaml_parser_t
+        _ parser: inout yaml_parser_t, nodeLimit: Int
     ) throws(ConfigurationProblem) -> YAMLNode? {
-        var reader = YAMLReader()
+        var reader = YAMLReader(nodeLimit: nodeLimit)
         guard unsafe yaml_parser_load(&parser, &reader.document) == 1 else {
             throw unsafe syntaxError(parser)
         }
@@ -83,7 +87,7 @@ struct YAMLNode {
         guard depth <= Self.depthLimit else {
             throw unsafe Self.problem("nested too deeply", at: pointer)
         }
-        guard nodeCount <= Self.nodeLimit else {
+        guard nodeCount <= nodeLimit else {
             throw unsafe Self.problem("aliases expand to too much", at: pointer)
         }
         let content: YAMLNode.Content

@@ -250,6 +250,15 @@ import Translation
         #expect(read(text).configuration == nil)
     }
 
+    @Test func `a long file is no expansion`() {
+        var text = Self.good + "\n"
+        for number in 0..<8_000 {
+            text += "  - {name: t\(number), keys: [{value: sk-\(number)}], models: ['*'], limits: "
+            text += "[{tokens: 1M, per: day}, {usd: 5, per: month}, {requests: 9, per: minute}]}\n"
+        }
+        #expect(read(text).configuration?.tenants.count == 8_001)
+    }
+
     @Test func `the running configuration shows no secret`() throws {
         let text = Self.good.replacing("{value: x}", with: "{value: hush-hush}")
             .replacing("{value: sk}", with: "{value: sk-quiet}")
