@@ -26,8 +26,9 @@ from tools import KEY, LOAD, MICRO, SLUICE, Child, Mock, bodies, free_port, get,
 
 THRESHOLDS = pathlib.Path(__file__).resolve().parent / "thresholds.json"
 SLACK = {"instructions": 0.10, "instructions_all_threads": 0.25}
-# Allocations are exact in single steps; in a request, buffers and tables grow now and then.
-ALLOCATION_SLACK, ALLOCATION_SHARE = 0.5, 0.02
+# Allocations are exact in single steps. In a request, buffers and tables grow now and then, and how
+# many reads an answer comes in depends on how busy the machine is.
+ALLOCATION_SLACK, ALLOCATION_SHARE, ALLOCATION_SHARE_OF_REQUESTS = 0.5, 0.02, 0.10
 CALLS_OF_MICRO_CASES = 200
 WARM_UP_CALLS = 60
 CALLS = 400
@@ -184,7 +185,8 @@ def measure():
 def most(kind, name, threshold):
     """What may be measured at most."""
     if kind == "allocations":
-        return threshold + max(ALLOCATION_SLACK, threshold * ALLOCATION_SHARE)
+        share = ALLOCATION_SHARE_OF_REQUESTS if name.endswith(")") else ALLOCATION_SHARE
+        return threshold + max(ALLOCATION_SLACK, threshold * share)
     slack = SLACK["instructions_all_threads" if name.endswith("(all)") else "instructions"]
     return threshold * (1 + slack)
 
