@@ -10,8 +10,8 @@ let settings: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableExperimentalFeature("Lifetimes"),
-    // Overlapping accesses are found by the compiler, and at run time by every test: the tests are
-    // built without this. In a release each look at a class costs as much as the access itself.
+    // Overlapping accesses are found by the compiler, and at run time by the Swift tests, which are
+    // built without this.
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 

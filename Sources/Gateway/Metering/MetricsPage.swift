@@ -65,9 +65,9 @@ struct MetricsPage {
                 ("cache_read", tokens.cacheRead), ("cache_write", tokens.cacheWrite),
                 ("reasoning", tokens.reasoning),
             ] {
-                sum.kinds[kind, default: 0] += count
+                sum.kinds[kind, default: 0] &+= count
             }
-            sum.cost += tokens.costNanodollars
+            sum.cost &+= tokens.costNanodollars
             sums[name] = sum
         }
         let sorted = sums.sorted { $0.key.lexicographicallyPrecedes($1.key) }

@@ -21,6 +21,8 @@ public struct SSEParser: Sendable {
     private var eventEnd = 0
     private var lineStart = 0
     private var scanned = 0
+    /// There is no LF between `scanned` and here: lines that end with CR do not look for it again.
+    private var lineFeed = 0
     private var endsWithReturn = false
     private var isFirstLine = true
     private var isBetweenEvents = true
@@ -34,6 +36,7 @@ public struct SSEParser: Sendable {
             buffer.removeFirst(eventEnd)
             lineStart -= eventEnd
             scanned -= eventEnd
+            lineFeed = max(0, lineFeed - eventEnd)
             eventStart = 0
             eventEnd = 0
         }
@@ -79,12 +82,14 @@ public struct SSEParser: Sendable {
     }
 
     /// Where the line ends that has not been looked at; nil while its end has not come.
-    private func lineEnd() -> Int? {
-        let bytes = buffer.span
-        guard let lineFeed = bytes.firstIndex(of: 0x0a, from: scanned) else {
-            return bytes.firstIndex(of: 0x0d, from: scanned)
+    private mutating func lineEnd() -> Int? {
+        lineFeed = max(lineFeed, scanned)
+        if lineFeed < buffer.count, buffer[lineFeed] != 0x0a {
+            lineFeed = buffer.span.firstIndex(of: 0x0a, from: lineFeed) ?? buffer.count
         }
-        return bytes.extracting(0..<lineFeed).firstIndex(of: 0x0d, from: scanned) ?? lineFeed
+        let carriageReturn = buffer.span.extracting(0..<lineFeed)
+            .firstIndex(of: 0x0d, from: scanned)
+        return carriageReturn ?? (lineFeed < buffer.count ? lineFeed : nil)
     }
 
     /// The raw bytes of the last event, blank line included.
