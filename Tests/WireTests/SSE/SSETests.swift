@@ -31,6 +31,13 @@ import Wire
         }
     }
 
+    @Test func `a line feed far behind carriage returns ends its own line`() {
+        let stream = Array("data: a\rdata: b\r\rdata: c\r\r\ndata: d\n\n".utf8)
+        let whole = events([stream])
+        #expect(whole.compactMap { $0["data"] as? String } == ["a\nb", "c", "d"])
+        for pieces in cuts(stream) { #expect(JSONSupport.same(events(pieces), whole)) }
+    }
+
     private func events(_ pieces: [[UInt8]]) -> [[String: Any]] {
         var parser = SSEParser()
         var events: [[String: Any]] = []
