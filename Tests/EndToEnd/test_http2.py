@@ -177,7 +177,7 @@ def test_a_stream_that_is_reset_cancels_its_backend(start):
             assert simulator.running() == 1
             client.h2.reset_stream(stream, error_code=8)
             client.send()
-            wait_for(lambda: simulator.running() == 0, 2)
+            wait_for(lambda: simulator.running() == 0, 4)
         assert [row["status"] for row in gateway.rows()] == [499, 499]
         assert client.answer(client.ask("/v1/models", method="GET"))[0] == 200
         client.close()
@@ -194,7 +194,7 @@ def test_a_client_that_leaves_cancels_all_its_backends(start):
             client.chat(stream=True)
         wait_for(lambda: simulator.running() == 5)
         client.close()
-        wait_for(lambda: simulator.running() == 0, 2)
+        wait_for(lambda: simulator.running() == 0, 4)
         assert [row["status"] for row in gateway.rows()] == [499] * 5
     finally:
         simulator.stop()
@@ -216,7 +216,7 @@ def test_a_stream_that_nobody_reads_stops_no_other(start):
         assert client.answer(fast)[0] == 200
         assert simulator.running() == 1
         client.close()
-        wait_for(lambda: simulator.running() == 0, 2)
+        wait_for(lambda: simulator.running() == 0, 4)
     finally:
         simulator.stop()
 

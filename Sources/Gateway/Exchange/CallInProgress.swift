@@ -45,7 +45,8 @@ final class CallInProgress {
 
     init(
         plan: Plan, origin: RequestOrigin, request: ClientRequest, labels: CallLabels, route: Int,
-        demand: Demand, reservation: consuming Reservation, meter: StreamMeter
+        demand: Demand, reservation: consuming Reservation, meter: StreamMeter,
+        admittedAt: Instant
     ) {
         self.plan = plan
         self.origin = origin
@@ -57,7 +58,7 @@ final class CallInProgress {
         self.meter = meter
         let backend = plan.routes[route].targets.first.map { plan.backends[$0.backend] }
         clock = CallClock(
-            startedAt: origin.receivedAt,
+            startedAt: admittedAt,
             totalMilliseconds: backend?.timeouts.totalMilliseconds
                 ?? BackendTimeouts().totalMilliseconds)
         plan.metrics.requestsInFlight.add(1)

@@ -60,7 +60,7 @@ struct RequestAdmission {
                 bytesPerToken: estimate.bytesPerOutputToken)
             return CallInProgress(
                 plan: plan, origin: origin, request: request, labels: labels, route: route,
-                demand: demand, reservation: reservation, meter: meter)
+                demand: demand, reservation: reservation, meter: meter, admittedAt: context.now)
         case .refused(let refusal):
             plan.metrics.limitRejection(
                 tenant: plan.tenants[tenant].name, limit: refusal.name, shard: context.shard)

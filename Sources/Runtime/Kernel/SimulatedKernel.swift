@@ -81,7 +81,7 @@ public struct SimulatedKernel: Kernel, ~Copyable {
 
     /// See `Kernel`.
     public mutating func wallTime() -> WallTime {
-        WallTime(milliseconds: 1_767_323_045_000 + Int64(world.now.nanoseconds / 1_000_000))
+        world.wall
     }
 
     /// See `Kernel`.
@@ -168,6 +168,10 @@ public final class SimulatedWorld {
 
     /// The virtual clock; it moves only when a test says so.
     public var now = Instant(nanoseconds: 1_000_000_000)
+    /// What the calendar says at `now`.
+    public var wall: WallTime {
+        WallTime(milliseconds: 1_767_323_045_000 + Int64(now.nanoseconds / 1_000_000))
+    }
     /// The worker's last word on when it wants to wake.
     public fileprivate(set) var nextDeadline: Instant?
     /// The one generator.

@@ -153,7 +153,8 @@ final class World {
         if host.isEmpty { host = request.head.authority }
         records[String(mark), default: []].append(
             BackendRecord(
-                host: String(decoding: host, as: UTF8.self), request: request, reply: reply))
+                host: String(decoding: host, as: UTF8.self), request: request, reply: reply,
+                askedAt: world.wall))
         return isSilent ? nil : reply
     }
 

@@ -35,6 +35,7 @@ struct BackendRecord {
     let host: String
     let request: SimulatedRequest
     let reply: ScriptedReply
+    let askedAt: WallTime
 }
 
 /// Writes replies of every kind: good, slow, refusing, lying, broken.
