@@ -50,6 +50,22 @@ import Wire
         #expect(simulation.metrics.bufferedBytes.value == 0)
     }
 
+    @Test func `a body that came slowly leaves its backend the whole time`() throws {
+        var simulation = try Simulation(seed: 1)
+        let client = simulation.world.connectClient()
+        let request = chatRequest(model: "llama", stream: false)
+        let body = request.count - 40
+        simulation.world.send(Array(request[..<body]), on: client)
+        // Longer than `timeouts.total`, 30 minutes.
+        for byte in request[body...] {
+            simulation.settle(turns: 2)
+            simulation.world.now = simulation.world.now.advanced(byMilliseconds: 50_000)
+            simulation.world.send([byte], on: client)
+        }
+        simulation.settle()
+        #expect(text(simulation, client).hasPrefix("HTTP/1.1 200 "))
+    }
+
     @Test func `header blocks of HTTP2 that never end are given up`() throws {
         var simulation = try Simulation(seed: 1)
         let client = simulation.world.connectClient()
