@@ -7,6 +7,9 @@ public enum Limits {
     public static let jsonDepth = 512
     /// Nodes that a tape makes room for before it has seen any: 16 KiB.
     public static let jsonFirstNodes = 1024
+    /// Nodes of a request's tape that are kept until an attempt reads them: 64 KiB. The body of a
+    /// longer one is parsed again.
+    public static let jsonKeptNodes = 4096
     /// The longest JSON text: node offsets are 32 bits.
     public static let jsonBytes = Int(Int32.max)
 

@@ -52,8 +52,9 @@ struct RequestAdmission {
         {
         case .admitted(let reservation):
             let request = ClientRequest(
-                endpoint: endpoint, body: body, summary: summary, uniqueID: origin.id,
-                createdSeconds: origin.startedAt.seconds, forwardedFields: origin.forwardedFields,
+                endpoint: endpoint, body: body, tape: keptTape(context.tape, summary, route: route),
+                summary: summary, uniqueID: origin.id, createdSeconds: origin.startedAt.seconds,
+                forwardedFields: origin.forwardedFields,
                 mayBeCut: summary.isStreamed && reservation.mayBeCut)
             let meter = StreamMeter(
                 isMetered: summary.isStreamed && reservation.isMetered,
@@ -70,6 +71,14 @@ struct RequestAdmission {
                     tenant: tenant, model: summary.model, user: summary.user, now: context.now,
                     wall: context.wall))
         }
+    }
+
+    /// The body's nodes, where an attempt will look at them.
+    private func keptTape(_ tape: JSONTape, _ summary: RequestSummary, route: Int) -> JSONTape? {
+        let asksForUsage = summary.isStreamed && !summary.wantsUsage
+        guard asksForUsage || plan.routes[route].readsBodies, tape.count <= Limits.jsonKeptNodes
+        else { return nil }
+        return tape.copy()
     }
 
     /// What the request will probably use (design D6): no tokenizer, but what this model's requests

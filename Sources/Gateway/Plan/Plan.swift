@@ -175,6 +175,8 @@ public struct RoutePlan: Sendable {
     public let targets: [TargetPlan]
     /// The targets' weights.
     let weights: [Int]
+    /// Whether a target reads a client's body, rather than passing it on.
+    let readsBodies: Bool
 
     init(_ route: RouteConfiguration, backends: [BackendPlan], prices: PriceBook) {
         name = route.model
@@ -189,6 +191,7 @@ public struct RoutePlan: Sendable {
                 plan: backends[index], prices: prices)
         }
         weights = targets.map(\.weight)
+        readsBodies = targets.contains { backends[$0.backend].provider.readsBodies }
     }
 }
 

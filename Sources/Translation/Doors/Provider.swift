@@ -44,14 +44,22 @@ public final class ClientRequest: Sendable {
     public let forwardedFields: HeaderFields
     /// A limit may end the answer before the backend does: `BackendCall.cut`.
     public let mayBeCut: Bool
+    private let tape: JSONTape?
 
-    /// A request.
+    /// The body as JSON.
+    public var document: JSONDocument? {
+        tape.map { JSONDocument(body, tape: $0) } ?? (try? JSONDocument(body))
+    }
+
+    /// A request; `tape` is what its body was parsed into, where that is still at hand.
     public init(
-        endpoint: Endpoint, body: [UInt8], summary: RequestSummary, uniqueID: String,
-        createdSeconds: Int64, forwardedFields: HeaderFields, mayBeCut: Bool = false
+        endpoint: Endpoint, body: [UInt8], tape: JSONTape? = nil, summary: RequestSummary,
+        uniqueID: String, createdSeconds: Int64, forwardedFields: HeaderFields,
+        mayBeCut: Bool = false
     ) {
         self.endpoint = endpoint
         self.body = body
+        self.tape = tape
         self.summary = summary
         self.uniqueID = uniqueID
         self.createdSeconds = createdSeconds
@@ -220,6 +228,8 @@ public struct Provider: Sendable {
     public let endpoints: [Endpoint]
     /// Whether a stream's failure comes as an exception frame; else it is an error chunk.
     public let framesExceptions: Bool
+    /// Whether it reads a client's body, rather than passing it on.
+    public let readsBodies: Bool
     /// Opens one attempt.
     public let open:
         @Sendable (_ request: ClientRequest, _ target: TargetOptions) throws(APIError) ->
@@ -234,6 +244,7 @@ public struct Provider: Sendable {
     /// A provider.
     public init(
         kind: String, telemetryName: String, endpoints: [Endpoint], framesExceptions: Bool = false,
+        readsBodies: Bool = false,
         open:
             @escaping @Sendable (ClientRequest, TargetOptions) throws(APIError) -> any BackendCall,
         authorize:
@@ -243,6 +254,7 @@ public struct Provider: Sendable {
         self.telemetryName = telemetryName
         self.endpoints = endpoints
         self.framesExceptions = framesExceptions
+        self.readsBodies = readsBodies
         self.open = open
         self.authorize = authorize
     }

@@ -14,6 +14,12 @@ public final class JSONDocument: Sendable {
         self.tape = tape
     }
 
+    /// A text that `tape` was read from.
+    public init(_ bytes: [UInt8], tape: JSONTape) {
+        self.bytes = bytes
+        self.tape = tape
+    }
+
     /// The value of the text.
     public var root: JSONValue { JSONValue(document: self, node: 0) }
 }
@@ -103,25 +109,31 @@ public struct JSONValue: Sendable {
     /// Appends its text without insignificant white space: key order, numbers and escapes are kept.
     public func appendCompact(to text: inout [UInt8]) {
         let tape = document.tape
-        var previousEnd = range.lowerBound
-        var index = node
-        // Between the tokens of a valid text there is only punctuation and white space.
-        while index < tape.next(after: node) {
-            let token = tape.range(index)
-            appendPunctuation(previousEnd..<token.lowerBound, to: &text)
-            switch tape.kind(index) {
-            case .object, .array: previousEnd = token.lowerBound
-            case .string, .number, .bool, .null:
-                text.append(contentsOf: document.bytes[token])
-                previousEnd = token.upperBound
+        let bytes = document.bytes
+        var runStart = range.lowerBound
+        var previousEnd = runStart
+        text.append(addingCapacity: range.count) { output in
+            // Between the tokens of a valid text there is only punctuation and white space.
+            for index in node..<tape.next(after: node) {
+                let token = tape.range(index)
+                skipSpace(in: previousEnd..<token.lowerBound, bytes.span, &runStart, &output)
+                let isContainer = tape.kind(index) == .object || tape.kind(index) == .array
+                previousEnd = isContainer ? token.lowerBound + 1 : token.upperBound
             }
-            index += 1
+            skipSpace(in: previousEnd..<range.upperBound, bytes.span, &runStart, &output)
+            output.append(span: bytes.span.extracting(runStart..<range.upperBound))
         }
-        appendPunctuation(previousEnd..<range.upperBound, to: &text)
     }
 
-    private func appendPunctuation(_ gap: Range<Int>, to text: inout [UInt8]) {
-        for byte in document.bytes[gap] where byte > 0x20 { text.append(byte) }
+    /// Writes what comes before each white space of the gap; the next run begins behind it.
+    private func skipSpace(
+        in gap: Range<Int>, _ bytes: Span<UInt8>, _ runStart: inout Int,
+        _ output: inout OutputSpan<UInt8>
+    ) {
+        for at in gap where bytes[at] <= 0x20 {
+            output.append(span: bytes.extracting(runStart..<at))
+            runStart = at + 1
+        }
     }
 }
 

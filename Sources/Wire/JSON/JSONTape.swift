@@ -33,10 +33,18 @@ public struct JSONTape: Sendable {
 
     /// Room for nodes; the first `count` of them are the text.
     private var nodes: [Node] = []
-    private(set) var count = 0
+    public private(set) var count = 0
 
     /// An empty tape.
     public init() {}
+
+    /// The same nodes, with room for no more.
+    public func copy() -> JSONTape {
+        var copy = JSONTape()
+        copy.nodes = Array(nodes[..<count])
+        copy.count = count
+        return copy
+    }
 
     /// Calls `body` with the range of each string of at least that length, keys included.
     public func forEachString(ofAtLeast length: Int, _ body: (Range<Int>) -> Void) {

@@ -15,7 +15,7 @@ final class BedrockChatCall: BackendCall {
     init(_ request: ClientRequest, _ target: TargetOptions) throws(APIError) {
         let modelID = target.model ?? request.summary.model
         let profile = ModelProfile(modelID: modelID, overrides: target.profile)
-        guard let document = try? JSONDocument(request.body) else {
+        guard let document = request.document else {
             throw .badRequest("invalid_json", param: nil, "The request body is not valid JSON.")
         }
         var reader = ChatCompletionsReader(profile: profile, target: target)

@@ -20,7 +20,7 @@ final class BedrockEmbeddingsCall: BackendCall {
 
     /// - Throws: a 400 for what the model cannot do.
     init(_ request: ClientRequest, _ target: TargetOptions) throws(APIError) {
-        guard let document = try? JSONDocument(request.body) else {
+        guard let document = request.document else {
             throw .badRequest("invalid_json", param: nil, "The request body is not valid JSON.")
         }
         let modelID = target.model ?? request.summary.model

@@ -6,7 +6,7 @@ public enum BedrockProvider {
     /// Kind `bedrock`.
     public static let provider = Provider(
         kind: "bedrock", telemetryName: "aws.bedrock",
-        endpoints: [.chatCompletions, .embeddings], framesExceptions: true,
+        endpoints: [.chatCompletions, .embeddings], framesExceptions: true, readsBodies: true,
         open: { request, target throws(APIError) in
             switch request.endpoint {
             case .chatCompletions: return try BedrockChatCall(request, target)

@@ -20,7 +20,7 @@ struct OpenAIRequestEditor {
             editor.replace(request.summary.modelRange, with: JSONText.string(model))
         }
         let asksForUsage = request.summary.isStreamed && !request.summary.wantsUsage
-        if asksForUsage || isLegacyDialect, let document = try? JSONDocument(request.body) {
+        if asksForUsage || isLegacyDialect, let document = request.document {
             if asksForUsage { askForUsage(document.root, &editor) }
             if isLegacyDialect { speakLegacy(document.root, &editor) }
         }

@@ -22,7 +22,7 @@ public enum VLLMProvider {
 
     private static func refuseIgnoredConstraints(_ request: ClientRequest) throws(APIError) {
         guard request.body.holds("\"guided_") else { return }
-        guard let document = try? JSONDocument(request.body) else { return }
+        guard let document = request.document else { return }
         for name in ignoredConstraints where document.root.present(name) != nil {
             throw .badRequest(
                 "unsupported_parameter", param: "\(name)",
