@@ -102,25 +102,24 @@ enum AccessLogLine {
     }
 
     private static func appendPrintable(_ text: String, _ output: inout OutputSpan<UInt8>) {
-        guard !isPlain(text) else { return output.append(utf8: text) }
+        let start = output.count
+        output.append(utf8: text)
+        guard !isPlain(output.span.extracting(start...)) else { return }
+        output.removeLast(output.count - start)
         var writer = JSONWriter()
         writer.string(printable: text)
         output.append(span: writer.bytes.span.extracting(1..<writer.bytes.count - 1))
     }
 
-    /// Whether each byte stands for itself, in JSON and on a terminal.
-    private static func isPlain(_ text: String) -> Bool {
-        var text = text
-        return text.withUTF8 { buffer in
-            let bytes = unsafe buffer.span
-            for index in bytes.indices {
-                let byte = bytes[index]
-                let isVisible = byte &- 0x20 < 0x7f - 0x20
-                guard isVisible, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") else {
-                    return false
-                }
-            }
-            return true
+    /// Whether each byte stands for itself, in JSON and on a terminal. All are looked at, for that
+    /// takes several at a time.
+    private static func isPlain(_ bytes: Span<UInt8>) -> Bool {
+        var isPlain = true
+        for index in bytes.indices {
+            let byte = bytes[index]
+            let isSpecial = byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\")
+            isPlain = (byte &- 0x20 < 0x7f - 0x20 && !isSpecial) && isPlain
         }
+        return isPlain
     }
 }

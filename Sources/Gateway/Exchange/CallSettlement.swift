@@ -55,11 +55,11 @@ extension CallInProgress {
             plan.metrics.unknownPrice(
                 backend: backendName, route: plan.routes[route].name, shard: context.shard)
         }
-        let row = ledgerRow(ending, cost: cost, context: context)
-        record(ending, row: row, context: context)
-        plan.appendLogLine(row, to: &orders.logLine)
-        JournalRecord.append(settled: row, to: &orders.records)
-        orders.row = SettledRow(row)
+        let settled = SettledRow(ledgerRow(ending, cost: cost, context: context))
+        record(ending, row: settled.row, context: context)
+        plan.appendLogLine(settled.row, to: &orders.logLine)
+        JournalRecord.append(settled: settled.row, to: &orders.records)
+        orders.row = settled
     }
 
     /// What the ledger will say if the gateway dies now: the request was admitted, and nobody knows

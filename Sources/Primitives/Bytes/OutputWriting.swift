@@ -44,11 +44,16 @@ extension OutputSpan<UInt8> {
     /// Writes a whole number in decimal with at least `width` digits, zeros in front.
     @inlinable
     public mutating func append(decimal number: UInt64, width: Int) {
-        var count = 1
-        var rest = number / 10
-        while rest > 0 {
+        if number < 10, width == 1 {
+            return append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number))
+        }
+        var count = 2
+        var limit: UInt64 = 100
+        while number >= limit {
             count += 1
-            rest /= 10
+            let (next, isBeyond) = limit.multipliedReportingOverflow(by: 10)
+            if isBeyond { break }
+            limit = next
         }
         count = Swift.max(count, width)
         unsafe withUnsafeMutableBufferPointer { buffer, initialized in

@@ -79,45 +79,43 @@ public struct SigV4: Sendable {
     /// Signs a request whose X-Amz-Date is `timestamp`.
     public func sign(_ request: Request, timestamp: [UInt8]) -> Signature {
         let fields = Self.canonicalFields(request.fields)
-        var names: [UInt8] = []
-        for (index, field) in fields.enumerated() {
-            if index > 0 { names.append(";") }
-            names.append(contentsOf: field.name)
-        }
+        let names = Self.joined(fields.map(\.name), by: ";")
         let canonical = Self.canonicalRequest(request, fields, names)
         let day = Array(timestamp.prefix(8))
-        let scope = scope(day)
-        var toSign = [UInt8]("AWS4-HMAC-SHA256\n")
-        toSign.append(contentsOf: timestamp)
-        toSign.append("\n")
-        toSign.append(contentsOf: scope)
-        toSign.append("\n")
-        toSign.append(contentsOf: SHA256.hexadecimalDigest(canonical.span))
-        var signature: [UInt8] = []
-        signature.append(
-            hexadecimal: HMACSHA256.authenticate(
-                key: keys.key(for: scope) { signingKey(day) }, message: toSign.span))
-        var authorization = [UInt8]("AWS4-HMAC-SHA256 Credential=")
-        authorization.append(contentsOf: accessKeyID)
-        authorization.append("/")
-        authorization.append(contentsOf: scope)
-        authorization.append(", SignedHeaders=")
-        authorization.append(contentsOf: names)
-        authorization.append(", Signature=")
-        authorization.append(contentsOf: signature)
+        let scope = Self.joined([day, region, service, [UInt8]("aws4_request")], by: "/")
+        let toSign = Self.joined(
+            [
+                [UInt8]("AWS4-HMAC-SHA256"), timestamp, scope,
+                SHA256.hexadecimalDigest(canonical.span),
+            ], by: "\n")
+        let code = HMACSHA256.authenticate(
+            key: keys.key(for: scope) { signingKey(day) }, message: toSign.span)
+        let signature = [UInt8](capacity: 2 * code.count) { output in
+            for byte in code { output.append(hexadecimal: UInt64(byte), width: 2) }
+        }
+        let known = accessKeyID.count + scope.count + names.count + signature.count
+        let authorization = [UInt8](capacity: known + 80) { output in
+            output.append("AWS4-HMAC-SHA256 Credential=")
+            output.append(span: accessKeyID.span)
+            output.append("/")
+            output.append(span: scope.span)
+            output.append(", SignedHeaders=")
+            output.append(span: names.span)
+            output.append(", Signature=")
+            output.append(span: signature.span)
+        }
         return Signature(
             canonicalRequest: canonical, stringToSign: toSign, signature: signature,
             authorization: authorization)
     }
 
-    private func scope(_ day: [UInt8]) -> [UInt8] {
-        var scope = day
-        scope.append("/")
-        scope.append(contentsOf: region)
-        scope.append("/")
-        scope.append(contentsOf: service)
-        scope.append("/aws4_request")
-        return scope
+    private static func joined(_ parts: [[UInt8]], by separator: StaticString) -> [UInt8] {
+        [UInt8](capacity: parts.reduce(0) { $0 + $1.count + 1 }) { output in
+            for part in parts {
+                if !output.isEmpty { output.append(separator) }
+                output.append(span: part.span)
+            }
+        }
     }
 
     private func signingKey(_ day: [UInt8]) -> [UInt8] {
@@ -136,24 +134,29 @@ public struct SigV4: Sendable {
         let pathEnd = request.target.span.firstIndex(of: UInt8(ascii: "?")) ?? request.target.count
         let path = request.target[..<pathEnd]
         let query = request.target.dropFirst(pathEnd + 1)
-        var text = request.method
-        text.reserveCapacity(512)
-        text.append("\n")
-        text.append(contentsOf: canonicalPath(Array(path)))
-        text.append("\n")
-        text.append(contentsOf: canonicalQuery(Array(query)))
-        text.append("\n")
-        for field in fields {
-            text.append(contentsOf: field.name)
-            text.append(":")
-            text.append(contentsOf: field.value)
-            text.append("\n")
+        let canonicalPath = canonicalPath(Array(path))
+        let canonicalQuery = canonicalQuery(Array(query))
+        var capacity = request.method.count + canonicalPath.count + canonicalQuery.count
+        capacity += names.count + request.payloadHash.count + 8
+        for field in fields { capacity += field.name.count + field.value.count + 2 }
+        return [UInt8](capacity: capacity) { output in
+            output.append(span: request.method.span)
+            output.append("\n")
+            output.append(span: canonicalPath.span)
+            output.append("\n")
+            output.append(span: canonicalQuery.span)
+            output.append("\n")
+            for field in fields {
+                output.append(span: field.name.span)
+                output.append(":")
+                output.append(span: field.value.span)
+                output.append("\n")
+            }
+            output.append("\n")
+            output.append(span: names.span)
+            output.append("\n")
+            output.append(span: request.payloadHash.span)
         }
-        text.append("\n")
-        text.append(contentsOf: names)
-        text.append("\n")
-        text.append(contentsOf: request.payloadHash)
-        return text
     }
 
     /// Step 3: dot segments resolved, then encoded a second time.
@@ -215,6 +218,7 @@ public struct SigV4: Sendable {
     private static func canonicalFields(
         _ fields: [(name: [UInt8], value: [UInt8])]
     ) -> [(name: [UInt8], value: [UInt8])] {
+        guard !areCanonical(fields) else { return fields }
         var canonical: [(name: [UInt8], value: [UInt8])] = []
         for field in fields {
             let name = [UInt8](capacity: field.name.count) { output in
@@ -229,6 +233,18 @@ public struct SigV4: Sendable {
             }
         }
         return canonical.sorted { $0.name.lexicographicallyPrecedes($1.name) }
+    }
+
+    /// Whether all are signed as they are; ours usually are.
+    private static func areCanonical(_ fields: [(name: [UInt8], value: [UInt8])]) -> Bool {
+        for index in fields.indices {
+            let (name, value) = fields[index]
+            if index > 0, !fields[index - 1].name.lexicographicallyPrecedes(name) { return false }
+            if name.contains(where: { $0.asciiLowercased != $0 }) { return false }
+            if unsigned.contains(where: { name.span.equals($0) }) { return false }
+            if value.contains(where: { $0 == 0x20 || $0 == 0x09 }) { return false }
+        }
+        return true
     }
 
     /// A value without white space around it, and with one space for each run of it.

@@ -34,13 +34,13 @@ struct JSONParser {
             switch expected {
             case .firstKey where byte == UInt8(ascii: "}"),
                 .firstElement where byte == UInt8(ascii: "]"):
-                close(&nodes)
+                close(bytes, &nodes)
             case .firstKey, .key:
                 guard byte == UInt8(ascii: "\"") else {
                     throw JSONFailure("expected a string as key", at: at, in: bytes)
                 }
                 try readString(bytes, &nodes)
-                expected = .colon
+                expected = skip(UInt8(ascii: ":"), bytes) ? .value : .colon
             case .colon:
                 guard byte == UInt8(ascii: ":") else {
                     throw JSONFailure("expected ':'", at: at, in: bytes)
@@ -54,6 +54,26 @@ struct JSONParser {
         }
     }
 
+    /// Usually the next token follows at once: then it needs no step of its own.
+    @inline(__always)
+    private mutating func skip(_ byte: UInt8, _ bytes: Span<UInt8>) -> Bool {
+        guard at < bytes.count, bytes[at] == byte else { return false }
+        at += 1
+        return true
+    }
+
+    /// What follows a value; a comma is skipped.
+    @inline(__always)
+    private mutating func expectMore(_ bytes: Span<UInt8>) {
+        if depth == 0 {
+            expected = .nothing
+        } else if skip(UInt8(ascii: ","), bytes) {
+            expected = isInObject ? .key : .value
+        } else {
+            expected = .commaOrEnd
+        }
+    }
+
     /// After a value: a comma leads to the next key or value, the right bracket to the end.
     @inline(__always)
     private mutating func readSeparator(
@@ -63,7 +83,7 @@ struct JSONParser {
             at += 1
             expected = isInObject ? .key : .value
         } else if byte == (isInObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
-            close(&nodes)
+            close(bytes, &nodes)
         } else {
             throw JSONFailure(
                 isInObject ? "expected ',' or '}'" : "expected ',' or ']'", at: at, in: bytes)
@@ -91,7 +111,7 @@ struct JSONParser {
             }
             append(.number, to: end, &nodes)
         }
-        expected = depth == 0 ? .nothing : .commaOrEnd
+        expectMore(bytes)
     }
 
     private mutating func open(
@@ -109,7 +129,9 @@ struct JSONParser {
     }
 
     @inline(__always)
-    private mutating func close(_ nodes: inout MutableSpan<JSONTape.Node>) {
+    private mutating func close(
+        _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
+    ) {
         at += 1
         let index = Int(container)
         container = nodes[index].next
@@ -117,7 +139,7 @@ struct JSONParser {
         nodes[index].next = UInt32(count)
         depth -= 1
         isInObject = depth > 0 && nodes[Int(container)].kind == .object
-        expected = depth == 0 ? .nothing : .commaOrEnd
+        expectMore(bytes)
     }
 
     /// A node from here to `end`.
@@ -144,6 +166,7 @@ struct JSONParser {
         append(kind, to: end, &nodes)
     }
 
+    @inline(__always)
     private mutating func readString(
         _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {

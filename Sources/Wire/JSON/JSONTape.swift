@@ -107,6 +107,10 @@ extension JSONTape {
     public func string(_ index: Int, equals literal: StaticString, in bytes: Span<UInt8>) -> Bool {
         let node = nodes[index]
         guard node.kind == .string else { return false }
+        // Most are not even as long.
+        guard node.isEscaped || Int(node.end - node.start) == literal.utf8CodeUnitCount + 2 else {
+            return false
+        }
         let content = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
         guard node.isEscaped else { return content.equals(literal) }
         return JSONEscape.unescaped(content).span.equals(literal)
