@@ -113,3 +113,14 @@ extension OutputSpan<UInt8> {
         }
     }
 }
+
+extension [UInt8] {
+    /// What `body` writes, `capacity` bytes at most. The standard library's way of saying this looks
+    /// the array's type up each time.
+    @inlinable
+    @inline(__always)
+    public init(atMost capacity: Int, _ body: (inout OutputSpan<UInt8>) -> Void) {
+        self = []
+        append(addingCapacity: capacity, initializingWith: body)
+    }
+}

@@ -10,7 +10,7 @@ public enum PercentEncoding {
 
     /// Every other byte becomes `%XX` with upper-case digits.
     public static func encode(_ bytes: [UInt8], keeping kept: Kept = .unreserved) -> [UInt8] {
-        [UInt8](capacity: 3 * bytes.count) { output in
+        [UInt8](atMost: 3 * bytes.count) { output in
             for byte in bytes {
                 if isUnreserved(byte) || kept == .unreservedAndSlash && byte == UInt8(ascii: "/") {
                     output.append(byte)

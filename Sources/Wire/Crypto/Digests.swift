@@ -6,13 +6,14 @@ import Primitives
 public enum SHA256 {
     /// The 32 bytes of the digest.
     public static func digest(_ bytes: Span<UInt8>) -> [UInt8] {
-        var digest = [UInt8](repeating: 0, count: 32)
-        unsafe bytes.withUnsafeBufferPointer { input in
-            unsafe digest.withUnsafeMutableBufferPointer { output in
-                unsafe openssl_sha256(input.baseAddress, input.count, output.baseAddress)
+        [UInt8](atMost: 32) { output in
+            unsafe bytes.withUnsafeBufferPointer { input in
+                unsafe output.withUnsafeMutableBufferPointer { buffer, count in
+                    unsafe openssl_sha256(input.baseAddress, input.count, buffer.baseAddress)
+                    count = 32
+                }
             }
         }
-        return digest
     }
 
     /// The digest as four numbers, the most significant byte of each first.
@@ -43,12 +44,12 @@ public enum HMACSHA256 {
     /// The 32 bytes that authenticate `message` under `key`.
     public static func authenticate(key: [UInt8], message: Span<UInt8>) -> [UInt8] {
         let block = key.count > 64 ? SHA256.digest(key.span) : key
-        let inner = [UInt8](capacity: 64 + message.count) { output in
+        let inner = [UInt8](atMost: 64 + message.count) { output in
             pad(block, with: 0x36, to: &output)
             output.append(span: message)
         }
         let digest = SHA256.digest(inner.span)
-        let outer = [UInt8](capacity: 64 + digest.count) { output in
+        let outer = [UInt8](atMost: 64 + digest.count) { output in
             pad(block, with: 0x5c, to: &output)
             output.append(span: digest.span)
         }

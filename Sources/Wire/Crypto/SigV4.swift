@@ -64,7 +64,7 @@ public struct SigV4: Sendable {
     /// `YYYYMMDDTHHMMSSZ`, for X-Amz-Date.
     public static func timestamp(_ time: WallTime) -> [UInt8] {
         let date = CivilDate(time)
-        return [UInt8](capacity: 40) { output in
+        return [UInt8](atMost: 40) { output in
             output.append(decimal: UInt64(clamping: date.year), width: 4)
             output.append(decimal: UInt64(clamping: date.month), width: 2)
             output.append(decimal: UInt64(clamping: date.day), width: 2)
@@ -90,11 +90,11 @@ public struct SigV4: Sendable {
             ], by: "\n")
         let code = HMACSHA256.authenticate(
             key: keys.key(for: scope) { signingKey(day) }, message: toSign.span)
-        let signature = [UInt8](capacity: 2 * code.count) { output in
+        let signature = [UInt8](atMost: 2 * code.count) { output in
             for byte in code { output.append(hexadecimal: UInt64(byte), width: 2) }
         }
         let known = accessKeyID.count + scope.count + names.count + signature.count
-        let authorization = [UInt8](capacity: known + 80) { output in
+        let authorization = [UInt8](atMost: known + 80) { output in
             output.append("AWS4-HMAC-SHA256 Credential=")
             output.append(span: accessKeyID.span)
             output.append("/")
@@ -110,7 +110,7 @@ public struct SigV4: Sendable {
     }
 
     private static func joined(_ parts: [[UInt8]], by separator: StaticString) -> [UInt8] {
-        [UInt8](capacity: parts.reduce(0) { $0 + $1.count + 1 }) { output in
+        [UInt8](atMost: parts.reduce(0) { $0 + $1.count + 1 }) { output in
             for part in parts {
                 if !output.isEmpty { output.append(separator) }
                 output.append(span: part.span)
@@ -139,7 +139,7 @@ public struct SigV4: Sendable {
         var capacity = request.method.count + canonicalPath.count + canonicalQuery.count
         capacity += names.count + request.payloadHash.count + 8
         for field in fields { capacity += field.name.count + field.value.count + 2 }
-        return [UInt8](capacity: capacity) { output in
+        return [UInt8](atMost: capacity) { output in
             output.append(span: request.method.span)
             output.append("\n")
             output.append(span: canonicalPath.span)
@@ -221,7 +221,7 @@ public struct SigV4: Sendable {
         guard !areCanonical(fields) else { return fields }
         var canonical: [(name: [UInt8], value: [UInt8])] = []
         for field in fields {
-            let name = [UInt8](capacity: field.name.count) { output in
+            let name = [UInt8](atMost: field.name.count) { output in
                 for byte in field.name { output.append(byte.asciiLowercased) }
             }
             if unsigned.contains(where: { name.span.equals($0) }) { continue }
@@ -249,7 +249,7 @@ public struct SigV4: Sendable {
 
     /// A value without white space around it, and with one space for each run of it.
     private static func singleSpaced(_ value: [UInt8]) -> [UInt8] {
-        [UInt8](capacity: value.count) { output in
+        [UInt8](atMost: value.count) { output in
             var hasGap = false
             for byte in value {
                 if byte == 0x20 || byte == 0x09 {

@@ -142,7 +142,7 @@ import Translation
         (3_661_000, "1h1m1s"),
     ])
     func `durations are written as OpenAI does`(_ milliseconds: Int, _ text: String) {
-        let duration = [UInt8](capacity: RateLimitStanding.durationCapacity) { output in
+        let duration = [UInt8](atMost: RateLimitStanding.durationCapacity) { output in
             RateLimitStanding.append(milliseconds, to: &output)
         }
         #expect(String(decoding: duration, as: UTF8.self) == text)

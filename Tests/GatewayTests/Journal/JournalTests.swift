@@ -122,7 +122,7 @@ import Translation
 
     @Test func `a payload that checks but makes no row is damage`() {
         let row = Self.row("a")
-        var payload = [UInt8](capacity: JournalPayload.capacity(row)) { output in
+        var payload = [UInt8](atMost: JournalPayload.capacity(row)) { output in
             JournalPayload.append(row, to: &output)
         }
         #expect(JournalPayload.row(payload.span) == Self.row("a"))
