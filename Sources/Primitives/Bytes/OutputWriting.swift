@@ -115,8 +115,8 @@ extension OutputSpan<UInt8> {
 }
 
 extension [UInt8] {
-    /// What `body` writes, `capacity` bytes at most. The standard library's way of saying this looks
-    /// the array's type up each time.
+    /// What `body` writes, `capacity` bytes at most. The standard library's initializer for this
+    /// looks the array's type up each time.
     @inlinable
     @inline(__always)
     public init(atMost capacity: Int, _ body: (inout OutputSpan<UInt8>) -> Void) {

@@ -172,10 +172,13 @@ struct JSONParser {
     ) throws(JSONFailure) {
         var end = at + 1
         var isEscaped = false
+        var isASCII = true
         while true {
-            end = unsafe bytes.withUnsafeBufferPointer { buffer in
+            let run = unsafe bytes.withUnsafeBufferPointer { buffer in
                 unsafe csys_string_end(buffer.baseAddress, end, buffer.count)
             }
+            end = run.end
+            isASCII = isASCII && run.beyond_ascii == 0
             guard end < bytes.count else {
                 throw JSONFailure("unterminated string", at: at, in: bytes)
             }
@@ -188,6 +191,10 @@ struct JSONParser {
                 throw JSONFailure("invalid escape", at: end, in: bytes)
             }
             end = next
+        }
+        // Outside of strings nothing but ASCII is JSON.
+        if !isASCII, let offset = UTF8Check.firstInvalidOffset(bytes.extracting(at..<end)) {
+            throw JSONFailure("invalid UTF-8", at: at + offset, in: bytes)
         }
         append(.string, isEscaped: isEscaped, to: end + 1, &nodes)
     }

@@ -62,9 +62,6 @@ public struct JSONTape: Sendable {
         guard bytes.count <= Limits.jsonBytes else {
             throw JSONFailure("the text is too long", at: 0, in: bytes)
         }
-        if let offset = UTF8Check.firstInvalidOffset(bytes) {
-            throw JSONFailure("invalid UTF-8", at: offset, in: bytes)
-        }
         // Enough for the usual answer at once; an embedding's numbers double it a few times.
         makeRoom(min(bytes.count / 16, Limits.jsonFirstNodes) + 8)
         var parser = JSONParser()

@@ -63,6 +63,33 @@ import Wire
         }
     }
 
+    /// Long strings are read in larger steps than short ones.
+    @Test(arguments: [0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 300])
+    func `a string is read the same wherever something stands in it`(_ length: Int) throws {
+        for place in 0...length {
+            let before = [UInt8](repeating: UInt8(ascii: "a"), count: place)
+            let after = [UInt8](repeating: UInt8(ascii: "b"), count: length - place)
+            let text = { (middle: [UInt8]) in
+                Array("[\"".utf8) + before + middle + after + Array("\",\"é\"]".utf8)
+            }
+            let plain = try JSONDocument(text([]))
+            #expect(plain.root.elements.map(\.stringBytes) == [before + after, Array("é".utf8)])
+            let escaped = try JSONDocument(text(Array(#"\n"#.utf8)))
+            #expect(escaped.root.elements.map(\.stringBytes).first == before + [0x0a] + after)
+            let foreign = try JSONDocument(text(Array("€".utf8)))
+            #expect(
+                foreign.root.elements.map(\.stringBytes).first == before + Array("€".utf8) + after)
+            for wrong: [UInt8] in [[0xff], [0xe2, 0x82], [0x1f]] {
+                let failure = #expect(throws: JSONFailure.self) { try JSONDocument(text(wrong)) }
+                #expect(failure?.offset == place + 2)
+            }
+            var writer = JSONWriter()
+            writer.string(bytes: before + [0x1f] + after)
+            let written = try JSONDocument(writer.bytes)
+            #expect(written.root.stringBytes == before + [0x1f] + after)
+        }
+    }
+
     @Test func `a failure tells line and column`() {
         let failure = #expect(throws: JSONFailure.self) {
             try JSONDocument(Array("{\n  \"a\": x\n}".utf8))
