@@ -26,16 +26,6 @@ int csys_pin_to_processor(int processor);
 /// The process environment, which Swift 6 will not let us read as a global.
 char **csys_environment(void);
 
-#if defined(__SSE2__)
-/// 0xff for each `"`, `\` and control byte.
-static inline __m128i csys_string_stops(__m128i chunk) {
-    const __m128i control = _mm_set1_epi8(0x1f);
-    return _mm_or_si128(
-        _mm_or_si128(_mm_cmpeq_epi8(chunk, _mm_set1_epi8('"')), _mm_cmpeq_epi8(chunk, _mm_set1_epi8('\\'))),
-        _mm_cmpeq_epi8(_mm_min_epu8(chunk, control), chunk));
-}
-#endif
-
 /// A run of bytes that a JSON string may hold as they are.
 typedef struct {
     /// Where it ends.
@@ -44,43 +34,42 @@ typedef struct {
     unsigned beyond_ascii;
 } csys_string_run;
 
+/// The beginning of such a run: as many whole 64 bytes from `from` on as hold no `"`, `\` or control
+/// byte.
+csys_string_run csys_long_string_run(const uint8_t *bytes, size_t from, size_t length);
+
 /// The run in [from, length) up to the first `"`, `\` or control byte, or to `length`.
-static inline csys_string_run csys_string_end(const uint8_t *bytes, size_t from, size_t length) {
-    size_t at = from;
-    uint8_t last = 0;
-    unsigned beyond_ascii = 0;
+static inline csys_string_run csys_string_run_at(const uint8_t *bytes, size_t from, size_t length) {
+    csys_string_run run = {from, 0};
 #if defined(__SSE2__)
-    __m128i seen = _mm_setzero_si128();
-    // Most strings are short; a long one is read 64 bytes at a time.
-    size_t far = from + 64;
-    while (at + 16 <= length) {
-        const __m128i *here = (const __m128i *)(bytes + at);
-        if (at >= far && at + 64 <= length) {
-            __m128i a = _mm_loadu_si128(here), b = _mm_loadu_si128(here + 1);
-            __m128i c = _mm_loadu_si128(here + 2), d = _mm_loadu_si128(here + 3);
-            __m128i stops = _mm_or_si128(
-                _mm_or_si128(csys_string_stops(a), csys_string_stops(b)),
-                _mm_or_si128(csys_string_stops(c), csys_string_stops(d)));
-            if (!_mm_movemask_epi8(stops)) {
-                seen = _mm_or_si128(seen, _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
-                at += 64;
-                continue;
-            }
-            far = length;
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\');
+    const __m128i control = _mm_set1_epi8(0x1f);
+    while (run.end + 16 <= length) {
+        // Most are short.
+        if (run.end == from + 64) {
+            csys_string_run more = csys_long_string_run(bytes, run.end, length);
+            run.end = more.end;
+            run.beyond_ascii |= more.beyond_ascii;
+            if (run.end + 16 > length) break;
         }
-        __m128i chunk = _mm_loadu_si128(here);
-        seen = _mm_or_si128(seen, chunk);
-        int stops = _mm_movemask_epi8(csys_string_stops(chunk));
-        if (stops) {
-            csys_string_run run = {at + (size_t)__builtin_ctz((unsigned)stops), (unsigned)_mm_movemask_epi8(seen)};
+        __m128i chunk = _mm_loadu_si128((const __m128i *)(bytes + run.end));
+        __m128i hit = _mm_or_si128(
+            _mm_or_si128(_mm_cmpeq_epi8(chunk, quote), _mm_cmpeq_epi8(chunk, slash)),
+            _mm_cmpeq_epi8(_mm_min_epu8(chunk, control), chunk));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        run.beyond_ascii |= (unsigned)_mm_movemask_epi8(chunk);
+        if (mask) {
+            run.end += (size_t)__builtin_ctz(mask);
             return run;
         }
-        at += 16;
+        run.end += 16;
     }
-    beyond_ascii = (unsigned)_mm_movemask_epi8(seen);
 #endif
-    while (at < length && bytes[at] != '"' && bytes[at] != '\\' && bytes[at] > 0x1f) last |= bytes[at++];
-    csys_string_run run = {at, beyond_ascii | (last & 0x80)};
+    for (; run.end < length; run.end++) {
+        uint8_t byte = bytes[run.end];
+        if (byte == '"' || byte == '\\' || byte <= 0x1f) break;
+        run.beyond_ascii |= byte & 0x80;
+    }
     return run;
 }
 

@@ -175,7 +175,7 @@ struct JSONParser {
         var isASCII = true
         while true {
             let run = unsafe bytes.withUnsafeBufferPointer { buffer in
-                unsafe csys_string_end(buffer.baseAddress, end, buffer.count)
+                unsafe csys_string_run_at(buffer.baseAddress, end, buffer.count)
             }
             end = run.end
             isASCII = isASCII && run.beyond_ascii == 0

@@ -183,7 +183,7 @@ public struct JSONWriter: Sendable {
     /// The index of the first byte from `start` on that must be escaped; the end without one.
     private static func plainCount(_ text: Span<UInt8>, from start: Int) -> Int {
         unsafe text.withUnsafeBufferPointer { buffer in
-            unsafe csys_string_end(buffer.baseAddress, start, buffer.count).end
+            unsafe csys_string_run_at(buffer.baseAddress, start, buffer.count).end
         }
     }
 
