@@ -55,18 +55,19 @@ extension CallInProgress {
             plan.metrics.unknownPrice(
                 backend: backendName, route: plan.routes[route].name, shard: context.shard)
         }
-        let settled = SettledRow(ledgerRow(ending, cost: cost, context: context))
-        record(ending, row: settled.row, context: context)
-        plan.appendLogLine(settled.row, to: &orders.logLine)
-        JournalRecord.append(settled: settled.row, to: &orders.records)
-        orders.row = settled
+        var row = LedgerRow()
+        describe(ending, cost: cost, context: context, in: &row)
+        record(ending, row: row, context: context)
+        plan.appendLogLine(row, to: &orders.logLine)
+        JournalRecord.append(settled: row, to: &orders.records)
+        orders.row = SettledRow(consume row)
     }
 
-    /// What the ledger will say if the gateway dies now: the request was admitted, and nobody knows
-    /// what became of it. It is billed as it was reserved.
-    var interruptedRow: LedgerRow {
+    /// Records what the ledger will say if the gateway dies now: the request was admitted, and
+    /// nobody knows what became of it. It is billed as it was reserved.
+    func recordAdmission(to records: inout [UInt8]) {
         var row = LedgerRow()
-        describe(&row)
+        describe(in: &row)
         row.status = 500
         row.errorCode = "gateway_interrupted"
         row.usage = reservedUsage
@@ -82,7 +83,7 @@ extension CallInProgress {
             row.priceID = price?.id
         }
         row.clipTexts()
-        return row
+        JournalRecord.append(opened: row, to: &records)
     }
 
     /// What the call costs in nano-dollars: 0 when no work was done, nil when the price is unknown.
@@ -142,11 +143,10 @@ extension CallInProgress {
         labels.backend >= 0 ? plan.backends[labels.backend].name : ""
     }
 
-    private func ledgerRow(
-        _ ending: CallEnding, cost: Int64?, context: ExchangeContext
-    ) -> LedgerRow {
-        var row = LedgerRow()
-        describe(&row)
+    private func describe(
+        _ ending: CallEnding, cost: Int64?, context: ExchangeContext, in row: inout LedgerRow
+    ) {
+        describe(in: &row)
         row.status = ending.status
         row.errorCode =
             ending.cutLimit == nil ? ending.error.map { $0.code ?? $0.type } : "limit_cut"
@@ -166,11 +166,10 @@ extension CallInProgress {
         row.overheadMicroseconds = Int(clamping: overheadNanoseconds(context) / 1000)
         row.responseBytes = responseBytes
         row.clipTexts()
-        return row
     }
 
     /// The members that do not depend on how the call ends.
-    private func describe(_ row: inout LedgerRow) {
+    private func describe(in row: inout LedgerRow) {
         row.id = origin.id
         row.requestID = origin.requestID
         row.startedAtMilliseconds = origin.startedAt.milliseconds

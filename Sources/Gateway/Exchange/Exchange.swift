@@ -249,7 +249,7 @@ public struct Exchange: ~Copyable {
     /// of the journal begins.
     public func appendOpened(to records: inout [UInt8]) {
         guard case .calling(let call) = state, !call.isSettled else { return }
-        JournalRecord.append(opened: call.interruptedRow, to: &records)
+        call.recordAdmission(to: &records)
     }
 
     /// Adds what this exchange has set aside.

@@ -219,7 +219,7 @@ public struct SigningContext: Sendable {
 }
 
 /// A kind of backend: one folder under `Providers/` and one line in `ProviderCatalogue`.
-public struct Provider: Sendable {
+public final class Provider: Sendable {
     /// The `kind` in gateway.yaml.
     public let kind: String
     /// OpenTelemetry's `gen_ai.provider.name`.

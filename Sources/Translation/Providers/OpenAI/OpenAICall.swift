@@ -9,12 +9,13 @@ final class OpenAICall: BackendCall {
     private let request: ClientRequest
     private let editor: OpenAIRequestEditor
     private let rewritesModel: Bool
-    private var stream: OpenAIStream
+    private var stream: OpenAIStream?
 
     init(_ request: ClientRequest, _ target: TargetOptions) {
         self.request = request
         rewritesModel = target.rewritesModel
         editor = OpenAIRequestEditor(request: request, target: target)
+        guard request.summary.isStreamed else { return }
         stream = OpenAIStream(
             wantsUsage: request.summary.wantsUsage,
             modelName: target.rewritesModel ? request.summary.model : nil,
@@ -81,7 +82,7 @@ final class OpenAICall: BackendCall {
     }
 
     func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput) {
-        stream.receive(bytes, into: &output)
+        stream?.receive(bytes, into: &output)
     }
 
     func end(into output: inout StreamOutput) {
@@ -90,7 +91,7 @@ final class OpenAICall: BackendCall {
     }
 
     func cut(_ usage: TokenUsage, into output: inout StreamOutput) {
-        stream.cut(request, usage, into: &output)
+        stream?.cut(request, usage, into: &output)
     }
 
     func classify(_ answer: UpstreamAnswer) -> APIError {
