@@ -131,13 +131,19 @@ public enum TLSRead: Sendable, Equatable {
         guard isEstablished else { return .needsMore }
         let start = plaintext.count
         while plaintext.count - start < limit {
-            ERR_clear_error()
-            let before = plaintext.count
-            plaintext.append(contentsOf: repeatElement(0, count: 16 << 10))
-            let count = unsafe plaintext.withUnsafeMutableBytes { bytes in
-                unsafe SSL_read(ssl, bytes.baseAddress.map { unsafe $0 + before }, 16 << 10)
+            // Asking in vain is dear.
+            if unsafe SSL_has_pending(ssl) == 0, unsafe openssl_bio_pending(incoming) == 0 {
+                return unsafe SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN == 0
+                    ? .needsMore : .closed
             }
-            plaintext.removeLast((16 << 10) - Int(max(0, count)))
+            Self.clearErrors()
+            var count: Int32 = 0
+            plaintext.append(addingCapacity: Self.recordBytes) { output in
+                unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
+                    count = unsafe SSL_read(ssl, buffer.baseAddress, Int32(Self.recordBytes))
+                    initialized = Int(max(0, count))
+                }
+            }
             if count > 0 { continue }
             switch unsafe SSL_get_error(ssl, count) {
             case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .needsMore
@@ -155,7 +161,7 @@ public enum TLSRead: Sendable, Equatable {
         guard isEstablished else { return early.append(span: plaintext) }
         var offset = 0
         while offset < plaintext.count {
-            ERR_clear_error()
+            Self.clearErrors()
             let rest = plaintext.extracting(offset..<plaintext.count)
             let count = unsafe rest.withUnsafeBufferPointer { bytes in
                 unsafe SSL_write(ssl, bytes.baseAddress, Int32(clamping: bytes.count))
@@ -169,13 +175,20 @@ public enum TLSRead: Sendable, Equatable {
     public mutating func takeCiphertext(into bytes: inout [UInt8]) {
         let count = Int(unsafe openssl_bio_pending(outgoing))
         guard count > 0 else { return }
-        let start = bytes.count
-        bytes.append(contentsOf: repeatElement(0, count: count))
-        let taken = unsafe bytes.withUnsafeMutableBytes { buffer in
-            unsafe BIO_read(
-                outgoing, buffer.baseAddress.map { unsafe $0 + start }, Int32(clamping: count))
+        bytes.append(addingCapacity: count) { output in
+            unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
+                let taken = unsafe BIO_read(outgoing, buffer.baseAddress, Int32(clamping: count))
+                initialized = Int(max(0, taken))
+            }
         }
-        bytes.removeLast(count - Int(max(0, taken)))
+    }
+
+    /// What one record holds at most (RFC 8446 section 5.1).
+    private static let recordBytes = 16 << 10
+
+    /// What a call says is told by this thread's queue of errors; mostly it is empty.
+    private static func clearErrors() {
+        if ERR_peek_error() != 0 { ERR_clear_error() }
     }
 
     /// Says that no more will be sent (close_notify).
