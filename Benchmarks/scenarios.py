@@ -290,6 +290,30 @@ def h2load(port, *options):
     return measure
 
 
+def handshakes(bench, peer):
+    """New connections, one after the other; none resumes another's session."""
+    if not peer.has_tls or not shutil.which("openssl"):
+        return None
+    running = bench.keep(peer)
+    command = ["openssl", "s_time", "-new", "-tls1_3", "-time", str(max(1, round(bench.seconds)))]
+    command += ["-connect", f"127.0.0.1:{running.ports['tls']}"]
+    pin = (lambda: os.sched_setaffinity(0, bench.load_cores)) if bench.load_cores else None
+    before, began = running.child.cpu_nanoseconds(), time.monotonic()
+    done = subprocess.run(
+        command, capture_output=True, text=True, preexec_fn=pin, timeout=120, check=False
+    )
+    cpu, seconds = running.child.cpu_nanoseconds() - before, time.monotonic() - began
+    counts = [line.split()[0] for line in done.stdout.splitlines() if "real seconds" in line]
+    count = int(counts[0]) if counts else 0
+    if not count:
+        return None
+    return {
+        "per_second": count / seconds,
+        "cpu_us": cpu / 1000 / count,
+        "rss_mib": running.child.resident_kib() / 1024,
+    }
+
+
 def start(bench, peer):
     """From the start of the process to the first answer, and what it holds a second later."""
     running = bench.start(peer)
@@ -418,6 +442,12 @@ SCENARIOS = {
         "TLS 1.3",
         "Small chats over HTTP/1.1, 64 kept connections.",
         h2load("tls", "--h1", "-c", "64"),
+        ["per_second", "cpu_us", "cpu_ratio", "rss_mib"],
+    ),
+    "handshakes": (
+        "TLS 1.3 handshakes",
+        "New connections, one after the other, no session resumed; nothing is asked.",
+        handshakes,
         ["per_second", "cpu_us", "cpu_ratio", "rss_mib"],
     ),
     "http2": (
