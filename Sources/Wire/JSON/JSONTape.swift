@@ -123,6 +123,20 @@ extension JSONTape {
         return node.isEscaped ? JSONEscape.unescaped(content) : content.array
     }
 
+    /// The content of string node `index`, escapes undone: it lies in the text, or in `unescaped`
+    /// where it has escapes.
+    @_lifetime(copy bytes, &unescaped)
+    public func string(
+        _ index: Int, in bytes: Span<UInt8>, _ unescaped: inout [UInt8]
+    ) -> Span<UInt8> {
+        let node = nodes[index]
+        let content = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
+        guard node.isEscaped else { return content }
+        unescaped.removeAll(keepingCapacity: true)
+        JSONEscape.unescape(content, to: &unescaped)
+        return unescaped.span
+    }
+
     /// The value of the first member of that name in the object node `object`; nil when there is
     /// none.
     public func member(
