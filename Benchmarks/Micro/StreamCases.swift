@@ -23,7 +23,7 @@ enum StreamCases {
         return {
             parser.receive(event.span)
             guard (try? parser.next()) == true else { preconditionFailure("no event") }
-            return parser.data.count
+            return parser.payload().count
         }
     }
 
