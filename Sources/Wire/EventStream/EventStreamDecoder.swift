@@ -5,13 +5,6 @@ import Primitives
 /// A message stays where it has come to: a stream brings one for each token, and copies of headers
 /// and payload would cost more than all that is done with them.
 public struct EventStreamDecoder: Sendable {
-    /// Where a header lies in the buffer.
-    private struct Header: Sendable {
-        let name: Range<Int>
-        let type: UInt8
-        let value: Range<Int>
-    }
-
     private static let preludeLength = 12
     private static let checksumLength = 4
     private static let headersLimit = 128 << 10
@@ -20,7 +13,8 @@ public struct EventStreamDecoder: Sendable {
     private var buffer: [UInt8] = []
     /// Where the next message begins.
     private var start = 0
-    private var headers: [Header] = []
+    /// Where the parts of the message lie.
+    private var headersRange = 0..<0
     private var payloadRange = 0..<0
 
     /// A decoder at the start of a stream.
@@ -34,7 +28,7 @@ public struct EventStreamDecoder: Sendable {
             buffer.removeFirst(start)
         }
         start = 0
-        headers.removeAll(keepingCapacity: true)
+        headersRange = 0..<0
         payloadRange = 0..<0
         buffer.append(span: bytes)
     }
@@ -44,8 +38,7 @@ public struct EventStreamDecoder: Sendable {
     /// - Throws: what is wrong; the stream is lost then.
     public mutating func advance() throws(EventStreamFailure) -> Bool {
         guard let frame = try nextFrame() else { return false }
-        let buffer = buffer
-        try Self.readHeaders(buffer.span, frame.headers, into: &headers)
+        headersRange = frame.headers
         payloadRange = frame.payload
         start = frame.payload.upperBound + Self.checksumLength
         return true
@@ -71,7 +64,9 @@ public struct EventStreamDecoder: Sendable {
                 == bytes.bigEndian32(at: end)
         else { throw .checksumMismatch }
         let payloadStart = start + Self.preludeLength + headersLength
-        return (start + Self.preludeLength..<payloadStart, payloadStart..<start + end)
+        let headers = start + Self.preludeLength..<payloadStart
+        try Self.checkHeaders(buffer.span, headers)
+        return (headers, payloadStart..<start + end)
     }
 
     /// The payload of the message.
@@ -82,7 +77,9 @@ public struct EventStreamDecoder: Sendable {
     @_lifetime(borrow self)
     public func text(of name: StaticString) -> Span<UInt8>? {
         let bytes = buffer.span
-        for header in headers where bytes.extracting(header.name).equals(name) {
+        var reader = EventStreamHeaderReader(headersRange)
+        while let header = try? reader.next(bytes) {
+            guard bytes.extracting(header.name).equals(name) else { continue }
             return header.type == 7 ? bytes.extracting(header.value) : nil
         }
         return nil
@@ -91,11 +88,12 @@ public struct EventStreamDecoder: Sendable {
     /// A copy of the message.
     public func message() -> EventStreamMessage {
         let bytes = buffer.span
-        return EventStreamMessage(
-            headers: headers.map { header in
-                (bytes.extracting(header.name).array, Self.value(bytes, header))
-            },
-            payload: payload().array)
+        var headers: [(name: [UInt8], value: EventStreamMessage.Value)] = []
+        var reader = EventStreamHeaderReader(headersRange)
+        while let header = try? reader.next(bytes) {
+            headers.append((bytes.extracting(header.name).array, header.copy(of: bytes)))
+        }
+        return EventStreamMessage(headers: headers, payload: payload().array)
     }
 
     /// A copy of the next whole message; nil when more bytes are needed.
@@ -110,80 +108,44 @@ public struct EventStreamDecoder: Sendable {
         guard start == buffer.count else { throw .truncated }
     }
 
-    // MARK: - Headers
-
-    private static func readHeaders(
-        _ bytes: Span<UInt8>, _ range: Range<Int>, into headers: inout [Header]
+    /// Headers must make sense, and their names differ.
+    private static func checkHeaders(
+        _ bytes: Span<UInt8>, _ range: Range<Int>
     ) throws(EventStreamFailure) {
-        headers.removeAll(keepingCapacity: true)
-        var at = range.lowerBound
-        while at < range.upperBound {
-            guard headers.count < Limits.eventStreamHeaders else { throw .headersTooLong }
-            let name = at + 1..<at + 1 + Int(bytes[at])
-            guard name.upperBound < range.upperBound else { throw .malformed }
-            let text = bytes.extracting(name)
-            for header in headers where bytes.extracting(header.name).equals(text) {
+        var count = 0
+        var seen: UInt64 = 0
+        var reader = EventStreamHeaderReader(range)
+        while let header = try reader.next(bytes) {
+            count += 1
+            guard count <= Limits.eventStreamHeaders else { throw .headersTooLong }
+            let name = header.name
+            let middle = name.isEmpty ? 0 : bytes[name.lowerBound + name.count / 2]
+            let mark = UInt64(1) << ((UInt64(name.count) ^ UInt64(middle)) & 63)
+            // Names of different marks differ: hardly ever must one be held against the others.
+            if seen & mark != 0, try isRepeated(name, bytes, from: range.lowerBound) {
                 throw .duplicateHeader
             }
-            let type = bytes[name.upperBound]
-            at = name.upperBound + 1
-            let length = try valueLength(bytes, type: type, &at, end: range.upperBound)
-            guard at + length <= range.upperBound else { throw .malformed }
-            headers.append(Header(name: name, type: type, value: at..<at + length))
-            at += length
+            seen |= mark
         }
     }
 
-    /// How many bytes a value of that type takes. Where they say so themselves, `at` moves behind
-    /// that.
-    private static func valueLength(
-        _ bytes: Span<UInt8>, type: UInt8, _ at: inout Int, end: Int
-    ) throws(EventStreamFailure) -> Int {
-        switch type {
-        case 0, 1: return 0
-        case 2: return 1
-        case 3: return 2
-        case 4: return 4
-        case 5, 8: return 8
-        case 9: return 16
-        case 6, 7:
-            guard at + 2 <= end else { throw .malformed }
-            at += 2
-            return Int(bytes[at - 2]) << 8 | Int(bytes[at - 1])
-        default: throw .malformed
+    /// Whether a header before this one has its name.
+    private static func isRepeated(
+        _ name: Range<Int>, _ bytes: Span<UInt8>, from start: Int
+    ) throws(EventStreamFailure) -> Bool {
+        var earlier = EventStreamHeaderReader(start..<name.lowerBound - 1)
+        while let header = try earlier.next(bytes) {
+            if bytes.extracting(header.name).equals(bytes.extracting(name)) { return true }
         }
-    }
-
-    private static func value(
-        _ bytes: Span<UInt8>, _ header: Header
-    ) -> EventStreamMessage.Value {
-        let value = bytes.extracting(header.value)
-        return switch header.type {
-        case 0: .bool(true)
-        case 1: .bool(false)
-        case 2: .int8(Int8(truncatingIfNeeded: integer(value)))
-        case 3: .int16(Int16(truncatingIfNeeded: integer(value)))
-        case 4: .int32(Int32(truncatingIfNeeded: integer(value)))
-        case 5: .int64(integer(value))
-        case 7: .string(value.array)
-        case 8: .timestamp(integer(value))
-        case 9: .uuid(value.array)
-        default: .bytes(value.array)
-        }
-    }
-
-    /// At most eight bytes as a number, the most significant one first.
-    private static func integer(_ bytes: Span<UInt8>) -> Int64 {
-        var value: Int64 = 0
-        for index in bytes.indices { value = value << 8 | Int64(bytes[index]) }
-        return value
+        return false
     }
 }
 
 extension Span where Element == UInt8 {
     /// Four bytes as a number; they must be there.
     fileprivate func bigEndian32(at index: Int) -> UInt32 {
-        UInt32(self[index]) << 24 | UInt32(self[index + 1]) << 16 | UInt32(self[index + 2]) << 8
-            | UInt32(self[index + 3])
+        unsafe withUnsafeBytes { bytes in
+            UInt32(bigEndian: unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt32.self))
+        }
     }
 }
