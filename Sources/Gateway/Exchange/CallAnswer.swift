@@ -31,22 +31,23 @@ extension CallInProgress {
         }
     }
 
-    /// Passes on what a streamed call has said since the last time.
-    func passOn(context: inout ExchangeContext, orders: ExchangeOrders) {
+    /// Passes on what a streamed call has said; the first `known` bytes of it are not new.
+    func passOn(known: Int = 0, context: inout ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         if attempt.output.hasBegun {
             noteFirstByte(context)
             if !isStreaming { sendStreamHead(context: context, orders: orders) }
         }
-        if isStreaming, !attempt.output.bytes.isEmpty {
-            responseBytes += attempt.output.bytes.count
+        let count = attempt.output.bytes.count
+        if isStreaming, count > 0 {
             if orders.body.isEmpty {
                 swap(&orders.body, &attempt.output.bytes)
             } else {
                 orders.body.append(contentsOf: attempt.output.bytes)
+                attempt.output.bytes.removeAll(keepingCapacity: true)
             }
-            attempt.output.bytes.removeAll(keepingCapacity: true)
-            clock.clientSilentSince = context.now
+            responseBytes += count - known
+            if count > known { clock.clientSilentSince = context.now }
         }
         switch attempt.output.state {
         case .open: meterStream(attempt, context: context, orders: orders)

@@ -7,9 +7,11 @@ extension Span where Element == UInt8 {
     @inlinable
     public func equals(_ literal: StaticString) -> Bool {
         guard count == literal.utf8CodeUnitCount else { return false }
-        return literal.withUTF8Buffer { text in
-            for index in indices where unsafe self[index] != text[index] { return false }
-            return true
+        return unsafe withUnsafeBytes { bytes in
+            unsafe Self.areSame(
+                bytes,
+                UnsafeRawBufferPointer(
+                    start: literal.utf8Start, count: literal.utf8CodeUnitCount))
         }
     }
 
@@ -29,8 +31,29 @@ extension Span where Element == UInt8 {
     /// Whether two spans hold the same bytes.
     public func equals(_ other: Span<UInt8>) -> Bool {
         guard count == other.count else { return false }
-        for index in indices where self[index] != other[index] { return false }
-        return true
+        return unsafe withUnsafeBytes { bytes in
+            unsafe other.withUnsafeBytes { unsafe Self.areSame(bytes, $0) }
+        }
+    }
+
+    /// Whether two pieces of one length are the same. By words, which may overlap at the end: names
+    /// and keys are short, and a call of memcmp would cost more than they do.
+    @inlinable
+    @inline(__always)
+    static func areSame(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+        let count = left.count
+        guard count >= 8 else {
+            for index in 0..<count where unsafe left[index] != right[index] { return false }
+            return true
+        }
+        var at = 0
+        while true {
+            let leftWord = unsafe left.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            let rightWord = unsafe right.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+            guard leftWord == rightWord else { return false }
+            if at == count - 8 { return true }
+            at = Swift.min(at + 8, count - 8)
+        }
     }
 
     /// Whether the bytes begin with a literal.

@@ -40,16 +40,17 @@ struct ChatAnswer {
 
 /// One step of a streamed answer that belongs to no dialect.
 ///
-/// Blocks are told apart by the backend's index.
-enum ChatDelta {
+/// Blocks are told apart by the backend's index. Text stays where it has been read: there is a
+/// delta for each token.
+enum ChatDelta: ~Escapable {
     case begin
-    case text([UInt8])
+    case text(Span<UInt8>)
     /// `isHidden`: the provider runs the tool itself.
     case callBegin(block: Int, id: [UInt8], name: [UInt8], isHidden: Bool)
-    case callInput(block: Int, [UInt8])
-    case reasoning(block: Int, [UInt8])
-    case reasoningSignature(block: Int, [UInt8])
-    case redactedReasoning(block: Int, [UInt8])
+    case callInput(block: Int, Span<UInt8>)
+    case reasoning(block: Int, Span<UInt8>)
+    case reasoningSignature(block: Int, Span<UInt8>)
+    case redactedReasoning(block: Int, Span<UInt8>)
     case blockEnd(block: Int)
     case finish(ChatStopReason)
     case usage(TokenUsage, serviceTier: String?)

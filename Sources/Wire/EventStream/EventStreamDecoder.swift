@@ -1,54 +1,105 @@
 import Primitives
 
 /// Reads event-stream messages from bytes cut anywhere.
+///
+/// A message stays where it has come to: a stream brings one for each token, and copies of headers
+/// and payload would cost more than all that is done with them.
 public struct EventStreamDecoder: Sendable {
     private static let preludeLength = 12
+    private static let checksumLength = 4
     private static let headersLimit = 128 << 10
     private static let payloadLimit = 24 << 20
 
     private var buffer: [UInt8] = []
+    /// Where the next message begins.
     private var start = 0
+    /// Where the parts of the message lie.
+    private var headersRange = 0..<0
+    private var payloadRange = 0..<0
 
     /// A decoder at the start of a stream.
     public init() {}
 
-    /// Takes more bytes; afterwards call `next` until it returns nil.
+    /// Takes more bytes; afterwards call `advance` until it says false.
     public mutating func receive(_ bytes: Span<UInt8>) {
-        if start > 0 {
+        if start == buffer.count {
+            buffer.removeAll(keepingCapacity: true)
+        } else if start > 0 {
             buffer.removeFirst(start)
-            start = 0
         }
+        start = 0
+        headersRange = 0..<0
+        payloadRange = 0..<0
         buffer.append(span: bytes)
     }
 
-    /// The next whole message; nil when more bytes are needed.
+    /// Moves on to the next whole message, which can be looked at until the decoder is called
+    /// again. False: more bytes are needed.
     /// - Throws: what is wrong; the stream is lost then.
-    public mutating func next() throws(EventStreamFailure) -> EventStreamMessage? {
-        guard let (message, length) = try parse() else { return nil }
-        start += length
-        return message
+    public mutating func advance() throws(EventStreamFailure) -> Bool {
+        guard let frame = try nextFrame() else { return false }
+        headersRange = frame.headers
+        payloadRange = frame.payload
+        start = frame.payload.upperBound + Self.checksumLength
+        return true
     }
 
-    /// The message at `start` and its length.
-    private func parse() throws(EventStreamFailure) -> (EventStreamMessage, length: Int)? {
+    /// Where the parts of the message at `start` lie; nil while it is not whole.
+    private func nextFrame() throws(EventStreamFailure) -> (
+        headers: Range<Int>, payload: Range<Int>
+    )? {
         let bytes = buffer.span.extracting(start..<buffer.count)
         guard bytes.count >= Self.preludeLength else { return nil }
         let total = Int(bytes.bigEndian32(at: 0))
-        let headers = Int(bytes.bigEndian32(at: 4))
-        guard CRC32.checksum(bytes.extracting(0..<8)) == bytes.bigEndian32(at: 8) else {
-            throw .checksumMismatch
-        }
-        guard headers <= Self.headersLimit else { throw .headersTooLong }
-        guard total >= 16, headers <= total - 16 else { throw .malformed }
-        guard total - headers - 16 <= Self.payloadLimit else { throw .payloadTooLong }
+        let headersLength = Int(bytes.bigEndian32(at: 4))
+        let checksum = CRC32.checksum(bytes.extracting(0..<8))
+        guard checksum == bytes.bigEndian32(at: 8) else { throw .checksumMismatch }
+        guard headersLength <= Self.headersLimit else { throw .headersTooLong }
+        guard total >= 16, headersLength <= total - 16 else { throw .malformed }
+        guard total - headersLength - 16 <= Self.payloadLimit else { throw .payloadTooLong }
         guard bytes.count >= total else { return nil }
+        let end = total - Self.checksumLength
         guard
-            CRC32.checksum(bytes.extracting(0..<total - 4)) == bytes.bigEndian32(at: total - 4)
+            CRC32.checksum(bytes.extracting(8..<end), seed: checksum)
+                == bytes.bigEndian32(at: end)
         else { throw .checksumMismatch }
-        let message = EventStreamMessage(
-            headers: try Self.headers(bytes.extracting(12..<12 + headers)),
-            payload: bytes.extracting(12 + headers..<total - 4).array)
-        return (message, total)
+        let payloadStart = start + Self.preludeLength + headersLength
+        let headers = start + Self.preludeLength..<payloadStart
+        try Self.checkHeaders(buffer.span, headers)
+        return (headers, payloadStart..<start + end)
+    }
+
+    /// The payload of the message.
+    @_lifetime(borrow self)
+    public func payload() -> Span<UInt8> { buffer.span.extracting(payloadRange) }
+
+    /// The text of a string header of the message; nil when there is none of that name.
+    @_lifetime(borrow self)
+    public func text(of name: StaticString) -> Span<UInt8>? {
+        let bytes = buffer.span
+        var reader = EventStreamHeaderReader(headersRange)
+        while let header = try? reader.next(bytes) {
+            guard bytes.extracting(header.name).equals(name) else { continue }
+            return header.type == 7 ? bytes.extracting(header.value) : nil
+        }
+        return nil
+    }
+
+    /// A copy of the message.
+    public func message() -> EventStreamMessage {
+        let bytes = buffer.span
+        var headers: [(name: [UInt8], value: EventStreamMessage.Value)] = []
+        var reader = EventStreamHeaderReader(headersRange)
+        while let header = try? reader.next(bytes) {
+            headers.append((bytes.extracting(header.name).array, header.copy(of: bytes)))
+        }
+        return EventStreamMessage(headers: headers, payload: payload().array)
+    }
+
+    /// A copy of the next whole message; nil when more bytes are needed.
+    /// - Throws: what is wrong; the stream is lost then.
+    public mutating func next() throws(EventStreamFailure) -> EventStreamMessage? {
+        try advance() ? message() : nil
     }
 
     /// The stream has ended.
@@ -57,68 +108,44 @@ public struct EventStreamDecoder: Sendable {
         guard start == buffer.count else { throw .truncated }
     }
 
-    private static func headers(
-        _ bytes: Span<UInt8>
-    ) throws(EventStreamFailure) -> [(name: [UInt8], value: EventStreamMessage.Value)] {
-        var headers: [(name: [UInt8], value: EventStreamMessage.Value)] = []
-        var at = 0
-        while at < bytes.count {
-            guard headers.count < Limits.eventStreamHeaders else { throw .headersTooLong }
-            let nameEnd = at + 1 + Int(bytes[at])
-            guard nameEnd < bytes.count else { throw .malformed }
-            let name = bytes.extracting(at + 1..<nameEnd).array
-            guard !headers.contains(where: { $0.name == name }) else { throw .duplicateHeader }
-            let type = bytes[nameEnd]
-            at = nameEnd + 1
-            let value = try value(bytes, type: type, at: &at)
-            headers.append((name, value))
-        }
-        return headers
-    }
-
-    private static func value(
-        _ bytes: Span<UInt8>, type: UInt8, at: inout Int
-    ) throws(EventStreamFailure) -> EventStreamMessage.Value {
-        switch type {
-        case 0: return .bool(true)
-        case 1: return .bool(false)
-        case 2: return .int8(Int8(truncatingIfNeeded: try integer(bytes, 1, &at)))
-        case 3: return .int16(Int16(truncatingIfNeeded: try integer(bytes, 2, &at)))
-        case 4: return .int32(Int32(truncatingIfNeeded: try integer(bytes, 4, &at)))
-        case 5: return .int64(Int64(bitPattern: try integer(bytes, 8, &at)))
-        case 6: return .bytes(try block(bytes, nil, &at))
-        case 7: return .string(try block(bytes, nil, &at))
-        case 8: return .timestamp(Int64(bitPattern: try integer(bytes, 8, &at)))
-        case 9: return .uuid(try block(bytes, 16, &at))
-        default: throw .malformed
+    /// Headers must make sense, and their names differ.
+    private static func checkHeaders(
+        _ bytes: Span<UInt8>, _ range: Range<Int>
+    ) throws(EventStreamFailure) {
+        var count = 0
+        var seen: UInt64 = 0
+        var reader = EventStreamHeaderReader(range)
+        while let header = try reader.next(bytes) {
+            count += 1
+            guard count <= Limits.eventStreamHeaders else { throw .headersTooLong }
+            let name = header.name
+            let middle = name.isEmpty ? 0 : bytes[name.lowerBound + name.count / 2]
+            let mark = UInt64(1) << ((UInt64(name.count) ^ UInt64(middle)) & 63)
+            // Names of different marks differ: hardly ever must one be held against the others.
+            if seen & mark != 0, try isRepeated(name, bytes, from: range.lowerBound) {
+                throw .duplicateHeader
+            }
+            seen |= mark
         }
     }
 
-    private static func integer(
-        _ bytes: Span<UInt8>, _ width: Int, _ at: inout Int
-    ) throws(EventStreamFailure) -> UInt64 {
-        guard at + width <= bytes.count else { throw .malformed }
-        var value: UInt64 = 0
-        for index in at..<at + width { value = value << 8 | UInt64(bytes[index]) }
-        at += width
-        return value
-    }
-
-    /// A block of that length, or one that begins with its length in two bytes.
-    private static func block(
-        _ bytes: Span<UInt8>, _ fixedLength: Int?, _ at: inout Int
-    ) throws(EventStreamFailure) -> [UInt8] {
-        let length = if let fixedLength { fixedLength } else { Int(try integer(bytes, 2, &at)) }
-        guard at + length <= bytes.count else { throw .malformed }
-        defer { at += length }
-        return bytes.extracting(at..<at + length).array
+    /// Whether a header before this one has its name.
+    private static func isRepeated(
+        _ name: Range<Int>, _ bytes: Span<UInt8>, from start: Int
+    ) throws(EventStreamFailure) -> Bool {
+        var earlier = EventStreamHeaderReader(start..<name.lowerBound - 1)
+        while let header = try earlier.next(bytes) {
+            if bytes.extracting(header.name).equals(bytes.extracting(name)) { return true }
+        }
+        return false
     }
 }
 
 extension Span where Element == UInt8 {
     /// Four bytes as a number; they must be there.
     fileprivate func bigEndian32(at index: Int) -> UInt32 {
-        UInt32(self[index]) << 24 | UInt32(self[index + 1]) << 16 | UInt32(self[index + 2]) << 8
-            | UInt32(self[index + 3])
+        unsafe withUnsafeBytes { bytes in
+            UInt32(bigEndian: unsafe bytes.loadUnaligned(fromByteOffset: index, as: UInt32.self))
+        }
     }
 }

@@ -40,11 +40,40 @@ struct ChunkedDecoder {
                 state = remaining == range.count ? .dataReturn : .data(remaining - range.count)
                 return .body(range)
             }
+            if skipPlainLine(bytes, &position) { continue }
             try step(bytes[position], limits: limits, trailers: &trailers)
             position += 1
             if case .done = state { return .finished }
         }
         return .needsMore
+    }
+
+    /// Passes what nearly always stands between the data of two chunks, when it is whole: an end of
+    /// line, and a size with nothing behind it. A stream has a chunk for each token.
+    private mutating func skipPlainLine(_ bytes: Span<UInt8>, _ position: inout Int) -> Bool {
+        var at = position
+        switch state {
+        case .dataReturn:
+            guard Self.isLineEnd(bytes, at) else { return false }
+            state = .size(0, digits: 0)
+        case .size(0, digits: 0):
+            var size = 0
+            // As many digits as cannot overflow.
+            let limit = min(at + 15, bytes.count)
+            while at < limit, let digit = bytes[at].hexadecimalValue {
+                size = size << 4 | Int(digit)
+                at += 1
+            }
+            guard size > 0, Self.isLineEnd(bytes, at) else { return false }
+            state = .data(size)
+        default: return false
+        }
+        position = at + 2
+        return true
+    }
+
+    private static func isLineEnd(_ bytes: Span<UInt8>, _ at: Int) -> Bool {
+        at + 1 < bytes.count && bytes[at] == 0x0d && bytes[at + 1] == 0x0a
     }
 
     private mutating func step(

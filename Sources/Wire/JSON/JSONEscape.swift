@@ -27,6 +27,17 @@ enum JSONEscape {
     static func unescaped(_ content: Span<UInt8>) -> [UInt8] {
         var text: [UInt8] = []
         text.reserveCapacity(content.count)
+        unescape(content, to: &text)
+        return text
+    }
+
+    /// Appends the text of a validated string's content, escapes undone.
+    static func unescape(_ content: Span<UInt8>, to text: inout [UInt8]) {
+        text.append(addingCapacity: content.count) { unescape(content, to: &$0) }
+    }
+
+    /// No escape is shorter than the character that it stands for.
+    private static func unescape(_ content: Span<UInt8>, to text: inout OutputSpan<UInt8>) {
         var at = 0
         while at < content.count {
             guard content[at] == UInt8(ascii: "\\") else {
@@ -46,11 +57,10 @@ enum JSONEscape {
             default: text.append(escape)
             }
         }
-        return text
     }
 
     private static func appendScalar(
-        _ content: Span<UInt8>, at start: Int, to text: inout [UInt8]
+        _ content: Span<UInt8>, at start: Int, to text: inout OutputSpan<UInt8>
     ) -> Int {
         var value = UInt32(codeUnit(content, at: start) ?? 0xfffd)
         var end = start + 4
@@ -58,7 +68,9 @@ enum JSONEscape {
             value = 0x10000 + (value & 0x3ff) << 10 + UInt32(low & 0x3ff)
             end = start + 10
         }
-        text.append(contentsOf: UTF8.encode(Unicode.Scalar(value) ?? "\u{fffd}") ?? .init([]))
+        for byte in UTF8.encode(Unicode.Scalar(value) ?? "\u{fffd}") ?? .init([]) {
+            text.append(byte)
+        }
         return end
     }
 

@@ -3,12 +3,19 @@ import Primitives
 
 /// Reads a JSON text into nodes; when there is no room for more, it can go on with more room.
 struct JSONParser {
-    private enum Expectation { case value, firstElement, firstKey, key, colon, commaOrEnd, nothing }
+    private enum Expectation {
+        /// An element or a member of the container that has just begun, or its end.
+        case first
+        /// Another element or member, or the text's value.
+        case next
+        /// The end of the text.
+        case nothing
+    }
 
     /// How many nodes there are.
     private(set) var count = 0
     private var at = 0
-    private var expected = Expectation.value
+    private var expected = Expectation.next
     /// The innermost container that is open, and what it is. While a container is open, its `next`
     /// is the one around it.
     private var container: UInt32 = 0
@@ -19,88 +26,40 @@ struct JSONParser {
     mutating func run(
         _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) -> Bool {
-        while true {
-            while at < bytes.count, Self.isSpace(bytes[at]) { at += 1 }
-            if expected == .nothing {
-                if at == bytes.count { return true }
-                throw JSONFailure("unexpected text after the end", at: at, in: bytes)
-            }
-            guard at < bytes.count else {
-                throw JSONFailure("unexpected end of the text", at: at, in: bytes)
-            }
-            // No step makes more than one.
-            guard count < nodes.count else { return false }
-            let byte = bytes[at]
-            switch expected {
-            case .firstKey where byte == UInt8(ascii: "}"),
-                .firstElement where byte == UInt8(ascii: "]"):
-                close(bytes, &nodes)
-            case .firstKey, .key:
-                guard byte == UInt8(ascii: "\"") else {
-                    throw JSONFailure("expected a string as key", at: at, in: bytes)
-                }
-                try readString(bytes, &nodes)
-                expected = skip(UInt8(ascii: ":"), bytes) ? .value : .colon
-            case .colon:
-                guard byte == UInt8(ascii: ":") else {
-                    throw JSONFailure("expected ':'", at: at, in: bytes)
-                }
-                at += 1
-                expected = .value
-            case .commaOrEnd: try readSeparator(byte, bytes, &nodes)
-            case .value, .firstElement: try readValue(byte, bytes, &nodes)
-            case .nothing: return true
-            }
+        while expected != .nothing {
+            // A step makes a key and a value at most.
+            guard nodes.count - count >= 2 else { return false }
+            try step(bytes, &nodes)
         }
-    }
-
-    /// Usually the next token follows at once: then it needs no step of its own.
-    @inline(__always)
-    private mutating func skip(_ byte: UInt8, _ bytes: Span<UInt8>) -> Bool {
-        guard at < bytes.count, bytes[at] == byte else { return false }
-        at += 1
+        skipSpace(bytes)
+        guard at == bytes.count else {
+            throw JSONFailure("unexpected text after the end", at: at, in: bytes)
+        }
         return true
     }
 
-    /// What follows a value; a comma is skipped.
+    /// Reads an element, or a key with its value, and what ends there; or the beginning of a
+    /// container.
     @inline(__always)
-    private mutating func expectMore(_ bytes: Span<UInt8>) {
-        if depth == 0 {
-            expected = .nothing
-        } else if skip(UInt8(ascii: ","), bytes) {
-            expected = isInObject ? .key : .value
-        } else {
-            expected = .commaOrEnd
-        }
-    }
-
-    /// After a value: a comma leads to the next key or value, the right bracket to the end.
-    @inline(__always)
-    private mutating func readSeparator(
-        _ byte: UInt8, _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
+    private mutating func step(
+        _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
-        if byte == UInt8(ascii: ",") {
+        var byte = try nextByte(bytes)
+        if expected == .first, byte == closingBracket { return try end(bytes, &nodes) }
+        if isInObject {
+            guard byte == UInt8(ascii: "\"") else {
+                throw JSONFailure("expected a string as key", at: at, in: bytes)
+            }
+            try readString(bytes, &nodes)
+            guard try nextByte(bytes) == UInt8(ascii: ":") else {
+                throw JSONFailure("expected ':'", at: at, in: bytes)
+            }
             at += 1
-            expected = isInObject ? .key : .value
-        } else if byte == (isInObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) {
-            close(bytes, &nodes)
-        } else {
-            throw JSONFailure(
-                isInObject ? "expected ',' or '}'" : "expected ',' or ']'", at: at, in: bytes)
+            byte = try nextByte(bytes)
         }
-    }
-
-    @inline(__always)
-    private mutating func readValue(
-        _ byte: UInt8, _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
-    ) throws(JSONFailure) {
         switch byte {
-        case UInt8(ascii: "{"):
-            try open(.object, bytes, &nodes)
-            return expected = .firstKey
-        case UInt8(ascii: "["):
-            try open(.array, bytes, &nodes)
-            return expected = .firstElement
+        case UInt8(ascii: "{"): return try open(.object, bytes, &nodes)
+        case UInt8(ascii: "["): return try open(.array, bytes, &nodes)
         case UInt8(ascii: "\""): try readString(bytes, &nodes)
         case UInt8(ascii: "t"): try read("true", .bool, bytes, &nodes)
         case UInt8(ascii: "f"): try read("false", .bool, bytes, &nodes)
@@ -111,8 +70,30 @@ struct JSONParser {
             }
             append(.number, to: end, &nodes)
         }
-        expectMore(bytes)
+        try end(bytes, &nodes)
     }
+
+    /// Behind a value: a comma leads to the next one, brackets end what they belong to.
+    @inline(__always)
+    private mutating func end(
+        _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
+    ) throws(JSONFailure) {
+        while depth > 0 {
+            let byte = try nextByte(bytes)
+            if byte == UInt8(ascii: ",") {
+                at += 1
+                return expected = .next
+            }
+            guard byte == closingBracket else {
+                throw JSONFailure(
+                    isInObject ? "expected ',' or '}'" : "expected ',' or ']'", at: at, in: bytes)
+            }
+            close(&nodes)
+        }
+        expected = .nothing
+    }
+
+    private var closingBracket: UInt8 { isInObject ? UInt8(ascii: "}") : UInt8(ascii: "]") }
 
     private mutating func open(
         _ kind: JSONTape.Kind, _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
@@ -121,36 +102,35 @@ struct JSONParser {
             throw JSONFailure("nested too deeply", at: at, in: bytes)
         }
         let around = container
-        container = UInt32(count)
+        container = UInt32(truncatingIfNeeded: count)
         append(kind, to: at + 1, &nodes)
         nodes[count - 1].next = around
         isInObject = kind == .object
         depth += 1
+        expected = .first
     }
 
     @inline(__always)
-    private mutating func close(
-        _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
-    ) {
+    private mutating func close(_ nodes: inout MutableSpan<JSONTape.Node>) {
         at += 1
         let index = Int(container)
         container = nodes[index].next
-        nodes[index].end = UInt32(at)
-        nodes[index].next = UInt32(count)
+        nodes[index].end = UInt32(truncatingIfNeeded: at)
+        nodes[index].next = UInt32(truncatingIfNeeded: count)
         depth -= 1
         isInObject = depth > 0 && nodes[Int(container)].kind == .object
-        expectMore(bytes)
     }
 
-    /// A node from here to `end`.
+    /// A node from here to `end`. `Limits.jsonBytes` has been held against the text: all offsets
+    /// fit.
     @inline(__always)
     private mutating func append(
         _ kind: JSONTape.Kind, isEscaped: Bool = false, to end: Int,
         _ nodes: inout MutableSpan<JSONTape.Node>
     ) {
         nodes[count] = JSONTape.Node(
-            kind: kind, isEscaped: isEscaped, start: UInt32(at), end: UInt32(end),
-            next: UInt32(count + 1))
+            kind: kind, isEscaped: isEscaped, start: UInt32(truncatingIfNeeded: at),
+            end: UInt32(truncatingIfNeeded: end), next: UInt32(truncatingIfNeeded: count + 1))
         count += 1
         at = end
     }
@@ -166,19 +146,26 @@ struct JSONParser {
         append(kind, to: end, &nodes)
     }
 
+    /// Most strings are ASCII without escapes, and end where their first quote is.
     @inline(__always)
     private mutating func readString(
         _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
-        var end = at + 1
+        let run = Self.run(bytes, from: at + 1)
+        guard run.end < bytes.count, bytes[run.end] == UInt8(ascii: "\""), run.beyond_ascii == 0
+        else { return try readString(bytes, beginningWith: run, &nodes) }
+        append(.string, to: run.end + 1, &nodes)
+    }
+
+    @inline(never)
+    private mutating func readString(
+        _ bytes: Span<UInt8>, beginningWith first: csys_string_run,
+        _ nodes: inout MutableSpan<JSONTape.Node>
+    ) throws(JSONFailure) {
+        var end = first.end
+        var isASCII = first.beyond_ascii == 0
         var isEscaped = false
-        var isASCII = true
         while true {
-            let run = unsafe bytes.withUnsafeBufferPointer { buffer in
-                unsafe csys_string_run_at(buffer.baseAddress, end, buffer.count)
-            }
-            end = run.end
-            isASCII = isASCII && run.beyond_ascii == 0
             guard end < bytes.count else {
                 throw JSONFailure("unterminated string", at: at, in: bytes)
             }
@@ -190,13 +177,38 @@ struct JSONParser {
             guard let next = JSONEscape.end(bytes, from: end) else {
                 throw JSONFailure("invalid escape", at: end, in: bytes)
             }
-            end = next
+            let run = Self.run(bytes, from: next)
+            end = run.end
+            isASCII = isASCII && run.beyond_ascii == 0
         }
         // Outside of strings nothing but ASCII is JSON.
         if !isASCII, let offset = UTF8Check.firstInvalidOffset(bytes.extracting(at..<end)) {
             throw JSONFailure("invalid UTF-8", at: at + offset, in: bytes)
         }
         append(.string, isEscaped: isEscaped, to: end + 1, &nodes)
+    }
+
+    /// From `start` to the first quote, backslash or control character.
+    @inline(__always)
+    private static func run(_ bytes: Span<UInt8>, from start: Int) -> csys_string_run {
+        unsafe bytes.withUnsafeBufferPointer { buffer in
+            unsafe csys_string_run_at(buffer.baseAddress, start, buffer.count)
+        }
+    }
+
+    /// The byte behind white space.
+    @inline(__always)
+    private mutating func nextByte(_ bytes: Span<UInt8>) throws(JSONFailure) -> UInt8 {
+        skipSpace(bytes)
+        guard at < bytes.count else {
+            throw JSONFailure("unexpected end of the text", at: at, in: bytes)
+        }
+        return bytes[at]
+    }
+
+    @inline(__always)
+    private mutating func skipSpace(_ bytes: Span<UInt8>) {
+        while at < bytes.count, bytes[at] <= 0x20, Self.isSpace(bytes[at]) { at += 1 }
     }
 
     @inline(__always)

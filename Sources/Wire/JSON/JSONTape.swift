@@ -21,18 +21,19 @@ public struct JSONTape: Sendable {
         case null
     }
 
+    @usableFromInline
     struct Node: Sendable {
-        var kind: Kind
+        @usableFromInline var kind: Kind
         /// The string has at least one escape.
-        var isEscaped = false
-        var start: UInt32
-        var end: UInt32
+        @usableFromInline var isEscaped = false
+        @usableFromInline var start: UInt32
+        @usableFromInline var end: UInt32
         /// The index behind this node's last descendant.
-        var next: UInt32
+        @usableFromInline var next: UInt32
     }
 
     /// Room for nodes; the first `count` of them are the text.
-    private var nodes: [Node] = []
+    @usableFromInline private(set) var nodes: [Node] = []
     public private(set) var count = 0
 
     /// An empty tape.
@@ -87,14 +88,17 @@ public struct JSONTape: Sendable {
 
 extension JSONTape {
     /// What node `index` is.
+    @inlinable
     public func kind(_ index: Int) -> Kind { nodes[index].kind }
 
     /// Where node `index` lies in the text, quotes and brackets included.
+    @inlinable
     public func range(_ index: Int) -> Range<Int> {
         Int(nodes[index].start)..<Int(nodes[index].end)
     }
 
     /// The index behind node `index` and all its descendants.
+    @inlinable
     public func next(after index: Int) -> Int { Int(nodes[index].next) }
 
     /// Whether the tape holds a text whose value is an object.
@@ -121,8 +125,13 @@ extension JSONTape {
 
     /// The text of node `index`, escapes undone; nil when it is no string.
     public func text(_ index: Int, in bytes: Span<UInt8>) -> String? {
-        guard kind(index) == .string else { return nil }
-        return String(decoding: stringBytes(index, in: bytes), as: UTF8.self)
+        let node = nodes[index]
+        guard node.kind == .string else { return nil }
+        guard !node.isEscaped else {
+            return String(decoding: stringBytes(index, in: bytes), as: UTF8.self)
+        }
+        return unsafe bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
+            .withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
     }
 
     /// The content of string node `index`, escapes undone.
@@ -130,6 +139,42 @@ extension JSONTape {
         let node = nodes[index]
         let content = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
         return node.isEscaped ? JSONEscape.unescaped(content) : content.array
+    }
+
+    /// The content of string node `index`, escapes undone: it lies in the text, or in `unescaped`
+    /// where it has escapes.
+    @_lifetime(copy bytes, &unescaped)
+    public func string(
+        _ index: Int, in bytes: Span<UInt8>, _ unescaped: inout [UInt8]
+    ) -> Span<UInt8> {
+        let node = nodes[index]
+        let content = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
+        guard node.isEscaped else { return content }
+        unescaped.removeAll(keepingCapacity: true)
+        JSONEscape.unescape(content, to: &unescaped)
+        return unescaped.span
+    }
+
+    /// Calls `body` with the name, escapes undone, and the value of each member of the object node
+    /// `object`: who wants several does not look at every name for each.
+    @inlinable
+    public func forEachMember(
+        of object: Int = 0, in bytes: Span<UInt8>,
+        _ body: (_ name: Span<UInt8>, _ value: Int) -> Void
+    ) {
+        guard object < count, nodes[object].kind == .object else { return }
+        let end = Int(nodes[object].next)
+        var key = object + 1
+        while key < end {
+            let node = nodes[key]
+            let name = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
+            if node.isEscaped {
+                body(stringBytes(key, in: bytes).span, key + 1)
+            } else {
+                body(name, key + 1)
+            }
+            key = Int(nodes[key + 1].next)
+        }
     }
 
     /// The value of the first member of that name in the object node `object`; nil when there is

@@ -5,27 +5,34 @@ enum UTF8Check {
     /// The offset of the first byte that is not part of a character; nil when all are.
     static func firstInvalidOffset(_ bytes: Span<UInt8>) -> Int? {
         var at = 0
-        while true {
-            at = skipASCII(bytes, from: at)
-            guard at < bytes.count else { return nil }
-            guard let length = characterLength(bytes, at: at) else { return at }
-            at += length
+        while at < bytes.count {
+            if bytes[at] < 0x80 {
+                at = skipASCII(bytes, from: at)
+            } else {
+                guard let length = characterLength(bytes, at: at) else { return at }
+                at += length
+            }
         }
+        return nil
     }
 
     /// The offset of the first byte at or after `start` that is not ASCII.
     private static func skipASCII(_ bytes: Span<UInt8>, from start: Int) -> Int {
-        var at = start
         unsafe bytes.withUnsafeBytes { buffer in
-            while at + 32 <= buffer.count {
-                let first = unsafe buffer.loadUnaligned(fromByteOffset: at, as: SIMD4<UInt64>.self)
-                let bits = (first[0] | first[1] | first[2] | first[3]) & 0x8080_8080_8080_8080
-                if bits != 0 { return }
+            func highBits(_ at: Int) -> UInt64 {
+                unsafe buffer.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+                    & 0x8080_8080_8080_8080
+            }
+            var at = start
+            while at + 32 <= buffer.count,
+                highBits(at) | highBits(at + 8) | highBits(at + 16) | highBits(at + 24) == 0
+            {
                 at += 32
             }
+            while at + 8 <= buffer.count, highBits(at) == 0 { at += 8 }
+            while at < buffer.count, unsafe buffer[at] < 0x80 { at += 1 }
+            return at
         }
-        while at < bytes.count, bytes[at] < 0x80 { at += 1 }
-        return at
     }
 
     private static func characterLength(_ bytes: Span<UInt8>, at index: Int) -> Int? {

@@ -9,14 +9,15 @@ public struct SSEFailure: Error, Sendable, Equatable {}
 /// Lines end with LF, CR or CRLF. Each event keeps its raw bytes, so that it can be passed on as it
 /// is.
 public struct SSEParser: Sendable {
-    /// The data of the last event: its `data` lines joined by LF.
-    public private(set) var data: [UInt8] = []
+    /// The data of an event. That of one line, which nearly every event has, is not copied.
+    private enum EventData { case none, line(Range<Int>), joinedLines }
+
     /// The name of the last event; empty when it has none.
     public private(set) var name: [UInt8] = []
-    /// Whether the last event has a `data` line; without one it is only comments or a blank line.
-    public private(set) var hasData = false
 
     private var buffer: [UInt8] = []
+    private var eventData = EventData.none
+    private var joinedLines: [UInt8] = []
     private var eventStart = 0
     private var eventEnd = 0
     private var lineStart = 0
@@ -34,6 +35,11 @@ public struct SSEParser: Sendable {
     public mutating func receive(_ bytes: Span<UInt8>) {
         if eventEnd > 0 {
             buffer.removeFirst(eventEnd)
+            if isBetweenEvents {
+                eventData = .none
+            } else if case .line(let line) = eventData {
+                eventData = .line(line.lowerBound - eventEnd..<line.upperBound - eventEnd)
+            }
             lineStart -= eventEnd
             scanned -= eventEnd
             lineFeed = max(0, lineFeed - eventEnd)
@@ -76,8 +82,7 @@ public struct SSEParser: Sendable {
     private mutating func beginEvent() {
         isBetweenEvents = false
         eventStart = eventEnd
-        hasData = false
-        if !data.isEmpty { data.removeAll(keepingCapacity: true) }
+        eventData = .none
         if !name.isEmpty { name.removeAll(keepingCapacity: true) }
     }
 
@@ -91,6 +96,22 @@ public struct SSEParser: Sendable {
             .firstIndex(of: 0x0d, from: scanned)
         return carriageReturn ?? (lineFeed < buffer.count ? lineFeed : nil)
     }
+
+    /// Whether the last event has a `data` line; without one it is only comments or a blank line.
+    public var hasData: Bool { if case .none = eventData { false } else { true } }
+
+    /// The data of the last event: its `data` lines joined by LF.
+    @_lifetime(borrow self)
+    public func payload() -> Span<UInt8> {
+        switch eventData {
+        case .none: buffer.span.extracting(0..<0)
+        case .line(let line): buffer.span.extracting(line)
+        case .joinedLines: joinedLines.span
+        }
+    }
+
+    /// A copy of the data of the last event.
+    public var data: [UInt8] { payload().array }
 
     /// The raw bytes of the last event, blank line included.
     @_lifetime(borrow self)
@@ -123,13 +144,24 @@ public struct SSEParser: Sendable {
         var valueStart = min(nameEnd + 1, line.upperBound)
         if valueStart < line.upperBound, buffer[valueStart] == 0x20 { valueStart += 1 }
         if holds("data", at: start..<nameEnd) {
-            if hasData { data.append(0x0a) }
-            hasData = true
-            data.append(contentsOf: buffer[valueStart..<line.upperBound])
+            appendData(valueStart..<line.upperBound)
         } else if holds("event", at: start..<nameEnd) {
             name.removeAll(keepingCapacity: true)
             name.append(contentsOf: buffer[valueStart..<line.upperBound])
         }
+    }
+
+    private mutating func appendData(_ line: Range<Int>) {
+        switch eventData {
+        case .none: return eventData = .line(line)
+        case .line(let first):
+            joinedLines.removeAll(keepingCapacity: true)
+            joinedLines.append(contentsOf: buffer[first])
+        case .joinedLines: break
+        }
+        eventData = .joinedLines
+        joinedLines.append(0x0a)
+        joinedLines.append(contentsOf: buffer[line])
     }
 
     private func colon(in line: Range<Int>) -> Int? {

@@ -3,13 +3,13 @@ import Wire
 
 /// Frames chunks of one stream as server-sent events (rule S1); writes straight into the output.
 struct ChatChunkEncoder {
-    private let request: ClientRequest
     /// What every chunk begins with, up to its choices.
     private let opening: [UInt8]
+    private let wantsUsage: Bool
     private var writer = JSONWriter()
 
     init(request: ClientRequest) {
-        self.request = request
+        wantsUsage = request.summary.wantsUsage
         var writer = JSONWriter()
         writer.bytes.append("data: ")
         writer.beginObject()
@@ -30,48 +30,40 @@ struct ChatChunkEncoder {
         to output: inout StreamOutput, finishReason: StaticString? = nil,
         _ delta: (inout JSONWriter) -> Void
     ) {
-        begin(&output)
-        writer.beginArray()
-        writer.beginObject()
-        writer.key("index")
-        writer.integer(0)
-        writer.key("delta")
-        writer.beginObject()
+        // There is a chunk for each token: what all have in common is written in one piece.
+        begin(&output, "[{\"index\":0,\"delta\":{")
         delta(&writer)
-        writer.endObject()
-        writer.key("logprobs")
-        writer.null()
-        writer.key("finish_reason")
-        if let finishReason { writer.string(finishReason) } else { writer.null() }
-        writer.endObject()
-        writer.endArray()
-        if request.summary.wantsUsage {
-            writer.key("usage")
-            writer.null()
+        writer.bytes.append(addingCapacity: 100) { bytes in
+            bytes.append("},\"logprobs\":null,\"finish_reason\":")
+            if let finishReason {
+                bytes.append("\"")
+                bytes.append(finishReason)
+                bytes.append("\"}]")
+            } else {
+                bytes.append("null}]")
+            }
+            bytes.append(wantsUsage ? ",\"usage\":null}\n\n" : "}\n\n")
         }
-        end(&output)
+        swap(&writer.bytes, &output.bytes)
     }
 
     /// Appends the chunk without choices that carries the usage, if it was asked for (rule S8).
     mutating func appendUsage(_ usage: TokenUsage, to output: inout StreamOutput) {
-        guard request.summary.wantsUsage else { return }
-        begin(&output)
-        writer.beginArray()
-        writer.endArray()
-        writer.key("usage")
+        guard wantsUsage else { return }
+        begin(&output, "[],\"usage\":")
         ChatUsageWriter.write(usage, to: &writer)
-        end(&output)
+        writer.bytes.append("}\n\n")
+        swap(&writer.bytes, &output.bytes)
     }
 
-    private mutating func begin(_ output: inout StreamOutput) {
+    /// Turns to the output's bytes and begins a chunk whose choices begin with `choices`.
+    private mutating func begin(_ output: inout StreamOutput, _ choices: StaticString) {
         swap(&writer.bytes, &output.bytes)
-        writer.bytes.append(contentsOf: opening)
+        let opening = opening
+        writer.bytes.append(addingCapacity: opening.count + choices.utf8CodeUnitCount) { bytes in
+            bytes.append(span: opening.span)
+            bytes.append(choices)
+        }
         writer.beginDocument()
-    }
-
-    private mutating func end(_ output: inout StreamOutput) {
-        writer.endObject()
-        writer.bytes.append("\n\n")
-        swap(&writer.bytes, &output.bytes)
     }
 }

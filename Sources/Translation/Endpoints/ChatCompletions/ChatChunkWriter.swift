@@ -60,9 +60,9 @@ struct ChatChunkWriter {
         case .callInput(let block, let fragment): callInput(block, fragment, &output)
         case .reasoning(let block, let text): reasoning(block, text, &output)
         case .reasoningSignature(let block, let signature):
-            blocks[place(of: block, .reasoning)].signature += signature
+            blocks[place(of: block, .reasoning)].signature.append(span: signature)
         case .redactedReasoning(let block, let data):
-            blocks[place(of: block, .redacted)].text += data
+            blocks[place(of: block, .redacted)].text.append(span: data)
         case .blockEnd(let block): end(block, &output)
         }
     }
@@ -88,13 +88,13 @@ struct ChatChunkWriter {
         }
     }
 
-    private mutating func content(_ text: [UInt8], _ output: inout StreamOutput) {
+    private mutating func content(_ text: Span<UInt8>, _ output: inout StreamOutput) {
         guard !text.isEmpty else { return }
         hasOutput = true
         output.outputBytes += text.count
         chunks.append(to: &output) { writer in
             writer.key("content")
-            writer.string(bytes: text)
+            writer.string(span: text)
         }
     }
 
@@ -120,20 +120,20 @@ struct ChatChunkWriter {
         let isLegacy = tools.isLegacy
         chunks.append(to: &output) { writer in
             guard !isLegacy else {
-                return Self.writeFunction("function_call", original, arguments: [], &writer)
+                return Self.writeFunction("function_call", original, arguments: Span(), &writer)
             }
             Self.writeElement("tool_calls", index, &writer) { writer in
                 writer.key("id")
                 writer.string(bytes: id)
                 writer.key("type")
                 writer.string("function")
-                Self.writeFunction("function", original, arguments: [], &writer)
+                Self.writeFunction("function", original, arguments: Span(), &writer)
             }
         }
     }
 
     private mutating func callInput(
-        _ block: Int, _ fragment: [UInt8], _ output: inout StreamOutput
+        _ block: Int, _ fragment: Span<UInt8>, _ output: inout StreamOutput
     ) {
         guard !fragment.isEmpty, let place = blocks.firstIndex(where: { $0.key == block }) else {
             return
@@ -142,14 +142,14 @@ struct ChatChunkWriter {
         case .call(let index):
             blocks[place].hasArguments = true
             arguments(index, fragment, &output)
-        case .custom: blocks[place].text += fragment
+        case .custom: blocks[place].text.append(span: fragment)
         case .structuredOutput: content(fragment, &output)
         case .hidden, .reasoning, .redacted: break
         }
     }
 
     private mutating func arguments(
-        _ index: Int, _ fragment: [UInt8], _ output: inout StreamOutput
+        _ index: Int, _ fragment: Span<UInt8>, _ output: inout StreamOutput
     ) {
         output.outputBytes += fragment.count
         let isLegacy = tools.isLegacy
@@ -165,7 +165,8 @@ struct ChatChunkWriter {
 
     /// A function's name, in its first fragment, and a fragment of its arguments.
     private static func writeFunction(
-        _ key: StaticString, _ name: [UInt8]?, arguments: [UInt8], _ writer: inout JSONWriter
+        _ key: StaticString, _ name: [UInt8]?, arguments: Span<UInt8>,
+        _ writer: inout JSONWriter
     ) {
         writer.key(key)
         writer.beginObject()
@@ -174,19 +175,19 @@ struct ChatChunkWriter {
             writer.string(bytes: name)
         }
         writer.key("arguments")
-        writer.string(bytes: arguments)
+        writer.string(span: arguments)
         writer.endObject()
     }
 
     private mutating func reasoning(
-        _ block: Int, _ text: [UInt8], _ output: inout StreamOutput
+        _ block: Int, _ text: Span<UInt8>, _ output: inout StreamOutput
     ) {
         guard !text.isEmpty else { return }
         output.outputBytes += text.count
-        blocks[place(of: block, .reasoning)].text += text
+        blocks[place(of: block, .reasoning)].text.append(span: text)
         chunks.append(to: &output) { writer in
             writer.key("reasoning_content")
-            writer.string(bytes: text)
+            writer.string(span: text)
         }
     }
 
@@ -217,7 +218,7 @@ struct ChatChunkWriter {
     private mutating func end(_ block: OpenBlock, _ output: inout StreamOutput) {
         switch block.kind {
         case .call(let index) where !block.hasArguments:
-            arguments(index, [UInt8]("{}"), &output)
+            arguments(index, [UInt8]("{}").span, &output)
         case .custom(let index, let id, let name):
             endCustom(index, id: id, name: name, input: block.text, &output)
         case .reasoning where !block.signature.isEmpty:

@@ -6,28 +6,19 @@ import Wire
 /// Events go on byte for byte. Only the usage that the client did not ask for is taken out.
 struct OpenAIStream {
     private var parser = SSEParser()
-    private var tape = JSONTape()
-    private var hasFinishReason = false
-    private let wantsUsage: Bool
-    private let modelName: String?
-    /// What a chunk of our own must repeat; nil where none will be needed.
-    private var ending: OpenAIStreamEnding?
+    private var chunks: OpenAIChunkReader
 
     init(wantsUsage: Bool, modelName: String?, mayBeCut: Bool = false) {
-        self.wantsUsage = wantsUsage
-        self.modelName = modelName
-        ending = mayBeCut ? OpenAIStreamEnding() : nil
+        chunks = OpenAIChunkReader(
+            wantsUsage: wantsUsage, modelName: modelName, mayBeCut: mayBeCut)
     }
 
     /// The answer ends here by a limit: chunks in the backend's name say so.
     mutating func cut(
         _ request: ClientRequest, _ usage: TokenUsage, into output: inout StreamOutput
     ) {
-        guard case .open = output.state, let ending else { return }
-        ending.append(request, usage, modelName: modelName, to: &output.bytes)
-        output.finishReason = "length"
-        output.usage = usage
-        output.state = .finished
+        guard case .open = output.state else { return }
+        chunks.cut(request, usage, into: &output)
     }
 
     mutating func receive(_ bytes: Span<UInt8>, into output: inout StreamOutput) {
@@ -35,91 +26,119 @@ struct OpenAIStream {
         parser.receive(bytes)
         do throws(SSEFailure) {
             while try parser.next() {
-                passOn(&output)
+                chunks.passOn(parser, &output)
                 guard case .open = output.state else { return }
             }
         } catch {
             output.state = .failed(OpenAIErrors.malformed("sent an event that is too long"))
         }
     }
+}
 
-    private mutating func passOn(_ output: inout StreamOutput) {
-        guard parser.hasData else { return output.bytes.append(span: parser.raw()) }
-        if parser.data.span.starts(with: "[DONE]") {
+/// Passes events on. It keeps its memory from one event to the next.
+private struct OpenAIChunkReader {
+    private var tape = JSONTape()
+    private var hasFinishReason = false
+    private let wantsUsage: Bool
+    /// The model's name as JSON, where the client's goes into the answer.
+    private let modelName: [UInt8]?
+    /// What a chunk of our own must repeat; nil where none will be needed.
+    private var ending: OpenAIStreamEnding?
+
+    init(wantsUsage: Bool, modelName: String?, mayBeCut: Bool) {
+        self.wantsUsage = wantsUsage
+        self.modelName = modelName.map { JSONText.string($0) }
+        ending = mayBeCut ? OpenAIStreamEnding() : nil
+    }
+
+    mutating func cut(
+        _ request: ClientRequest, _ usage: TokenUsage, into output: inout StreamOutput
+    ) {
+        guard let ending else { return }
+        ending.append(request, usage, modelName: modelName, to: &output.bytes)
+        output.finishReason = "length"
+        output.usage = usage
+        output.state = .finished
+    }
+
+    /// Passes the parser's event on.
+    mutating func passOn(_ event: SSEParser, _ output: inout StreamOutput) {
+        guard event.hasData else { return output.bytes.append(span: event.raw()) }
+        let data = event.payload()
+        if data.starts(with: "[DONE]") {
             // vLLM says so even when its engine has died: only a finish reason makes it true (D8).
             guard hasFinishReason else {
                 output.state = .failed(OpenAIErrors.incomplete)
                 return
             }
-            output.bytes.append(span: parser.raw())
+            output.bytes.append(span: event.raw())
             output.state = .finished
             return
         }
-        let data = parser.data
         do throws(JSONFailure) {
-            try tape.parse(data.span)
+            try tape.parse(data)
         } catch {
             output.hasBegun = true
-            return output.bytes.append(span: parser.raw())
+            return output.bytes.append(span: event.raw())
         }
-        if let error = tape.member("error", in: data.span), tape.kind(error) != .null {
-            output.state = .failed(OpenAIErrors.inStream(data, at: tape.range(error)))
+        let members = OpenAIChunkMembers(tape, data)
+        if let error = members.error, tape.kind(error) != .null {
+            output.state = .failed(OpenAIErrors.inStream(data.array, at: tape.range(error)))
             return
         }
         output.hasBegun = true
-        ending?.chunkPassed(tape, data.span)
-        readChoices(&output)
-        let editor = edits(&output)
-        guard let editor else { return }
-        guard !editor.isEmpty else { return output.bytes.append(span: parser.raw()) }
+        ending?.chunkPassed(tape, data)
+        read(members, data, &output)
+        guard let editor = edits(members, data) else { return }
+        guard !editor.isEmpty else { return output.bytes.append(span: event.raw()) }
         output.bytes.append("data: ")
-        editor.append(data.span, to: &output.bytes)
+        editor.append(data, to: &output.bytes)
         output.bytes.append("\n\n")
     }
 
-    /// Remembers how the choices end, and how much they say.
-    private mutating func readChoices(_ output: inout StreamOutput) {
-        let data = parser.data
-        let bytes = data.span
-        if let tier = tape.member("service_tier", in: bytes), tape.kind(tier) == .string {
-            output.serviceTier = String(
-                decoding: tape.stringBytes(tier, in: bytes), as: UTF8.self)
+    private mutating func read(
+        _ members: OpenAIChunkMembers, _ bytes: Span<UInt8>, _ output: inout StreamOutput
+    ) {
+        if let tier = members.serviceTier.flatMap({ tape.text($0, in: bytes) }) {
+            output.serviceTier = tier
         }
-        guard let choices = tape.member("choices", in: bytes), tape.kind(choices) == .array else {
-            return
+        if let usage = members.usage, let tokens = OpenAIUsage.read(usage, tape, bytes) {
+            output.usage = tokens
         }
+        guard let choices = members.choices, tape.kind(choices) == .array else { return }
         var choice = choices + 1
-        while choice < tape.next(after: choices) {
-            if let reason = tape.member("finish_reason", of: choice, in: bytes),
-                tape.kind(reason) == .string, tape.range(reason).count > 2
-            {
-                hasFinishReason = true
-                ending?.choiceEnded(tape.member("index", of: choice, in: bytes), tape, bytes)
-                output.finishReason = String(
-                    decoding: tape.stringBytes(reason, in: bytes), as: UTF8.self)
-            }
-            for name in ["delta", "text"] as [StaticString] {
-                // What a delta holds beside the text is syntax of about this length.
-                guard let said = tape.member(name, of: choice, in: bytes) else { continue }
-                output.outputBytes += max(0, tape.range(said).count - (name.utf8CodeUnitCount + 9))
-            }
+        let end = tape.next(after: choices)
+        while choice < end {
+            read(OpenAIChoiceMembers(tape, choice, bytes), bytes, &output)
             choice = tape.next(after: choice)
         }
     }
 
-    /// What must change in this chunk; nil when all of it is to be left out.
-    private func edits(_ output: inout StreamOutput) -> JSONEditor? {
-        let data = parser.data
-        let bytes = data.span
-        var editor = JSONEditor()
-        if let modelName, let model = tape.member("model", in: bytes) {
-            editor.replace(tape.range(model), with: JSONText.string(modelName))
+    /// Remembers how a choice ends, and how much it says.
+    private mutating func read(
+        _ choice: OpenAIChoiceMembers, _ bytes: Span<UInt8>, _ output: inout StreamOutput
+    ) {
+        if let reason = choice.finishReason, tape.kind(reason) == .string,
+            tape.range(reason).count > 2
+        {
+            hasFinishReason = true
+            ending?.choiceEnded(choice.index, tape, bytes)
+            output.finishReason = tape.text(reason, in: bytes)
         }
-        guard let usage = tape.member("usage", in: bytes) else { return editor }
-        if let tokens = OpenAIUsage.read(usage, tape, bytes) { output.usage = tokens }
-        guard !wantsUsage else { return editor }
-        if let choices = tape.member("choices", in: bytes),
-            tape.next(after: choices) == choices + 1, tape.kind(usage) == .object
+        // What a delta holds beside the text is syntax of about the length of its name and 9.
+        if let delta = choice.delta { output.outputBytes += max(0, tape.range(delta).count - 14) }
+        if let text = choice.text { output.outputBytes += max(0, tape.range(text).count - 13) }
+    }
+
+    /// What must change in this chunk; nil when all of it is to be left out.
+    private func edits(_ members: OpenAIChunkMembers, _ bytes: Span<UInt8>) -> JSONEditor? {
+        var editor = JSONEditor()
+        if let modelName, let model = members.model {
+            editor.replace(tape.range(model), with: modelName)
+        }
+        guard !wantsUsage, let usage = members.usage else { return editor }
+        if let choices = members.choices, tape.next(after: choices) == choices + 1,
+            tape.kind(usage) == .object
         {
             return nil
         }
@@ -127,5 +146,52 @@ struct OpenAIStream {
             key: tape.range(usage - 1), value: tape.range(usage), ofObjectAt: tape.range(0),
             in: bytes)
         return editor
+    }
+}
+
+/// Where the members of a chunk lie that are looked at: the first of each name.
+private struct OpenAIChunkMembers {
+    private(set) var error: Int?
+    private(set) var choices: Int?
+    private(set) var usage: Int?
+    private(set) var model: Int?
+    private(set) var serviceTier: Int?
+
+    init(_ tape: JSONTape, _ bytes: Span<UInt8>) {
+        tape.forEachMember(in: bytes) { name, value in
+            if name.equals("choices") {
+                choices = choices ?? value
+            } else if name.equals("model") {
+                model = model ?? value
+            } else if name.equals("usage") {
+                usage = usage ?? value
+            } else if name.equals("error") {
+                error = error ?? value
+            } else if name.equals("service_tier") {
+                serviceTier = serviceTier ?? value
+            }
+        }
+    }
+}
+
+/// The same for one choice of a chunk.
+private struct OpenAIChoiceMembers {
+    private(set) var index: Int?
+    private(set) var delta: Int?
+    private(set) var text: Int?
+    private(set) var finishReason: Int?
+
+    init(_ tape: JSONTape, _ choice: Int, _ bytes: Span<UInt8>) {
+        tape.forEachMember(of: choice, in: bytes) { name, value in
+            if name.equals("delta") {
+                delta = delta ?? value
+            } else if name.equals("index") {
+                index = index ?? value
+            } else if name.equals("finish_reason") {
+                finishReason = finishReason ?? value
+            } else if name.equals("text") {
+                text = text ?? value
+            }
+        }
     }
 }

@@ -44,7 +44,7 @@ struct OpenAIStreamEnding {
 
     /// Appends a chunk that ends all open choices, the usage where it was asked for, and `[DONE]`.
     func append(
-        _ request: ClientRequest, _ usage: TokenUsage, modelName: String?,
+        _ request: ClientRequest, _ usage: TokenUsage, modelName: [UInt8]?,
         to bytes: inout [UInt8]
     ) {
         let isChat = request.endpoint == .chatCompletions
@@ -81,7 +81,7 @@ struct OpenAIStreamEnding {
     }
 
     private func write(
-        _ request: ClientRequest, _ modelName: String?, _ isChat: Bool, to bytes: inout [UInt8],
+        _ request: ClientRequest, _ modelName: [UInt8]?, _ isChat: Bool, to bytes: inout [UInt8],
         choices: (inout JSONWriter) -> Void, usage: (inout JSONWriter) -> Void
     ) {
         var writer = JSONWriter()
@@ -94,7 +94,7 @@ struct OpenAIStreamEnding {
         writer.integer(opening?.createdSeconds.map { Int64($0) } ?? request.createdSeconds)
         writer.key("model")
         if let modelName {
-            writer.string(text: modelName)
+            writer.raw(modelName)
         } else {
             writer.string(bytes: opening?.model ?? Array(request.summary.model.utf8))
         }
