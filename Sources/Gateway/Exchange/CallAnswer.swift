@@ -31,24 +31,15 @@ extension CallInProgress {
         }
     }
 
-    /// Passes on what a streamed call has said; the first `known` bytes of it are not new.
-    func passOn(known: Int = 0, context: inout ExchangeContext, orders: ExchangeOrders) {
+    /// Passes on what a streamed call has said. Where the orders' body was lent to it, so many
+    /// bytes of it are not new.
+    func passOn(lent: Int? = nil, context: inout ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         if attempt.output.hasBegun {
             noteFirstByte(context)
             if !isStreaming { sendStreamHead(context: context, orders: orders) }
         }
-        let count = attempt.output.bytes.count
-        if isStreaming, count > 0 {
-            if orders.body.isEmpty {
-                swap(&orders.body, &attempt.output.bytes)
-            } else {
-                orders.body.append(contentsOf: attempt.output.bytes)
-                attempt.output.bytes.removeAll(keepingCapacity: true)
-            }
-            responseBytes += count - known
-            if count > known { clock.clientSilentSince = context.now }
-        }
+        if isStreaming { take(attempt, lent: lent, context: context, orders: orders) }
         switch attempt.output.state {
         case .open: meterStream(attempt, context: context, orders: orders)
         case .finished: finishStream(attempt, context: context, orders: orders)
@@ -57,6 +48,23 @@ extension CallInProgress {
                 error, Self.outcome(of: error, provider: plan.backends[attempt.backend].provider),
                 context: &context, orders: orders)
         }
+    }
+
+    /// The orders get what the call has said. Their memory stays theirs: it has grown already, and
+    /// outlives the call.
+    private func take(
+        _ attempt: UpstreamAttempt, lent: Int?, context: ExchangeContext, orders: ExchangeOrders
+    ) {
+        let newBytes = attempt.output.bytes.count - (lent ?? 0)
+        if lent != nil {
+            swap(&orders.body, &attempt.output.bytes)
+        } else if newBytes > 0 {
+            orders.body.append(contentsOf: attempt.output.bytes)
+            attempt.output.bytes.removeAll(keepingCapacity: true)
+        }
+        guard newBytes > 0 else { return }
+        responseBytes += newBytes
+        clock.clientSilentSince = context.now
     }
 
     /// The head of a streamed answer goes out: from now on errors are events.

@@ -166,15 +166,15 @@ final class CallInProgress {
     ) {
         let isSuccess = attempt.legs[leg].head.status < 300
         if request.summary.isStreamed, isSuccess {
-            // It goes on behind what it has said before: a read brings many events, and putting
-            // them together piece by piece would copy each once more.
-            var known = 0
+            // It goes on behind what it has said before, in the orders' memory: a read brings many
+            // events, and putting them together piece by piece would copy each once more.
+            var lent: Int?
             if isStreaming, attempt.output.bytes.isEmpty {
-                known = orders.body.count
+                lent = orders.body.count
                 swap(&orders.body, &attempt.output.bytes)
             }
             attempt.call.receive(bytes, into: &attempt.output)
-            return passOn(known: known, context: &context, orders: orders)
+            return passOn(lent: lent, context: &context, orders: orders)
         }
         let limit = isSuccess ? Limits.responseBodyBytes : Limits.errorBodyBytes
         guard attempt.legs[leg].body.count + bytes.count <= limit else {
