@@ -29,8 +29,14 @@ extension Span where Element == UInt8 {
     /// Whether two spans hold the same bytes.
     public func equals(_ other: Span<UInt8>) -> Bool {
         guard count == other.count else { return false }
-        for index in indices where self[index] != other[index] { return false }
-        return true
+        return unsafe withUnsafeBytes { bytes in
+            unsafe other.withUnsafeBytes { others in
+                guard let first = bytes.baseAddress, let other = others.baseAddress else {
+                    return true
+                }
+                return unsafe memcmp(first, other, bytes.count) == 0
+            }
+        }
     }
 
     /// Whether the bytes begin with a literal.
@@ -53,10 +59,7 @@ extension Span where Element == UInt8 {
 
     /// A copy of the bytes.
     public var array: [UInt8] {
-        var copy: [UInt8] = []
-        copy.reserveCapacity(count)
-        copy.append(span: self)
-        return copy
+        unsafe withUnsafeBufferPointer { unsafe Array($0) }
     }
 
     /// The bytes as text; invalid UTF-8 becomes U+FFFD.
