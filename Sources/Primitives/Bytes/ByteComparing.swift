@@ -76,10 +76,7 @@ extension Span where Element == UInt8 {
 
     /// A copy of the bytes.
     public var array: [UInt8] {
-        var copy: [UInt8] = []
-        copy.reserveCapacity(count)
-        copy.append(span: self)
-        return copy
+        unsafe withUnsafeBufferPointer { unsafe Array($0) }
     }
 
     /// The bytes as text; invalid UTF-8 becomes U+FFFD.

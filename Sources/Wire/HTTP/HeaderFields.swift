@@ -45,6 +45,15 @@ public struct HeaderFields: Sendable {
         }
     }
 
+    /// Appends a field whose name is in lower case already.
+    mutating func append(lowercaseName name: Span<UInt8>, value: Span<UInt8>) {
+        append(nameCount: name.count, valueCapacity: value.count) { output in
+            output.append(span: name)
+        } value: { output in
+            output.append(span: value)
+        }
+    }
+
     /// Appends a field with a literal, lower-case name.
     public mutating func append(_ name: StaticString, _ value: StaticString) {
         append(name, capacity: value.utf8CodeUnitCount) { $0.append(value) }
@@ -68,7 +77,7 @@ public struct HeaderFields: Sendable {
     /// Appends all fields of another list.
     public mutating func append(contentsOf other: borrowing HeaderFields) {
         for index in 0..<other.count {
-            append(name: other.name(at: index), value: other.value(at: index))
+            append(lowercaseName: other.name(at: index), value: other.value(at: index))
         }
     }
 

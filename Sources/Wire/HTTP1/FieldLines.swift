@@ -43,11 +43,19 @@ enum ByteClass {
     /// tchar of RFC 9110 section 5.6.2, as two bitmaps of 64.
     private static let lowTokens: UInt64 = 0x03ff_6cfa_0000_0000
     private static let highTokens: UInt64 = 0x57ff_ffff_c7ff_fffe
+    /// `A` to `Z` in the second bitmap.
+    private static let capitals: UInt64 = 0x07ff_fffe
 
-    static func isToken(_ byte: UInt8) -> Bool {
+    static func isToken(_ byte: UInt8) -> Bool { contains(byte, lowTokens, highTokens) }
+
+    /// Such a character that HTTP/2 allows in a field's name (RFC 9113 section 8.2).
+    static func isLowercaseToken(_ byte: UInt8) -> Bool {
+        contains(byte, lowTokens, highTokens & ~capitals)
+    }
+
+    private static func contains(_ byte: UInt8, _ low: UInt64, _ high: UInt64) -> Bool {
         guard byte < 0x80 else { return false }
-        let bitmap = byte < 64 ? lowTokens : highTokens
-        return bitmap >> UInt64(byte & 63) & 1 == 1
+        return (byte < 64 ? low : high) >> UInt64(byte & 63) & 1 == 1
     }
 
     /// SP or HTAB.

@@ -7,10 +7,25 @@ struct FrameHeader {
     let length: Int
     let stream: Int32
 
+    /// How long it is.
+    static let byteCount = 9
+
     private static let endStream: UInt8 = 0x1
     private static let endHeaders: UInt8 = 0x4
 
+    /// Reads the first nine of `bytes`.
+    init(_ bytes: Span<UInt8>) {
+        length = Int(bytes[0]) << 16 | Int(bytes[1]) << 8 | Int(bytes[2])
+        kind = bytes[3]
+        flags = bytes[4]
+        // The first bit is reserved.
+        stream =
+            Int32(bytes[5] & 0x7f) << 24 | Int32(bytes[6]) << 16 | Int32(bytes[7]) << 8
+            | Int32(bytes[8])
+    }
+
     var isData: Bool { kind == 0x0 }
+    var isHeaders: Bool { kind == 0x1 }
     var isContinuation: Bool { kind == 0x9 }
 
     /// Whether the frame carries nothing of a message.
@@ -29,8 +44,6 @@ struct FrameHeader {
 /// Finds the headers of all frames in a connection's bytes, however they are cut: nghttp2 does not
 /// tell of frames that it ignores.
 struct FrameScanner {
-    private static let headerBytes = 9
-
     /// Bytes of the preface or of a payload that are still to come.
     private(set) var skipped: Int
     private var header: [UInt8] = []
@@ -38,7 +51,7 @@ struct FrameScanner {
     /// A scanner of a connection that begins with that many other bytes.
     init(skipping count: Int) {
         skipped = count
-        header.reserveCapacity(Self.headerBytes)
+        header.reserveCapacity(FrameHeader.byteCount)
     }
 
     /// The next header that is complete; `position` is then behind it. nil: the bytes are used up.
@@ -46,17 +59,20 @@ struct FrameScanner {
         let payload = min(skipped, bytes.count - position)
         skipped -= payload
         position += payload
-        let part = min(Self.headerBytes - header.count, bytes.count - position)
-        header.append(span: bytes.extracting(position..<position + part))
+        let part = min(FrameHeader.byteCount - header.count, bytes.count - position)
+        let piece = bytes.extracting(position..<position + part)
         position += part
-        guard header.count == Self.headerBytes else { return nil }
-        let length = Int(header[0]) << 16 | Int(header[1]) << 8 | Int(header[2])
-        let number = header[5...].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        let frame = FrameHeader(
-            kind: header[3], flags: header[4], length: length,
-            stream: Int32(number & 0x7fff_ffff))
+        // Most headers come in one piece.
+        guard part < FrameHeader.byteCount else { return begin(FrameHeader(piece)) }
+        header.append(span: piece)
+        guard header.count == FrameHeader.byteCount else { return nil }
+        let frame = FrameHeader(header.span)
         header.removeAll(keepingCapacity: true)
-        skipped = length
+        return begin(frame)
+    }
+
+    private mutating func begin(_ frame: FrameHeader) -> FrameHeader {
+        skipped = frame.length
         return frame
     }
 }

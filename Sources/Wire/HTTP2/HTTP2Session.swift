@@ -105,17 +105,15 @@ public import Primitives
 
     /// The head of a request that was just told; it is moved out of the session.
     public mutating func requestHead(of stream: Handle) throws(HTTPFailure) -> RequestHead {
-        var head = HTTP2Stream.Head()
-        swap(&head, &core.streams[stream].head)
         var request = RequestHead()
-        request.method = head.method
-        request.target = head.target
+        request.method = core.streams[stream].head.method
         request.version = .http2
-        request.fields = head.fields
+        swap(&request.target, &core.streams[stream].head.target)
+        swap(&request.authority, &core.streams[stream].head.authority)
+        request.fields = core.streams[stream].takeFields()
         // RFC 9113 section 8.3.1: what came from HTTP/1.1 may have Host instead.
-        request.authority =
-            head.authority.isEmpty ? request.fields.value(of: "host") ?? [] : head.authority
-        request.framing = try framing(of: head.fields, stream)
+        if request.authority.isEmpty { request.authority = request.fields.value(of: "host") ?? [] }
+        request.framing = try framing(of: request.fields, stream)
         if let index = request.fields.index(of: "expect") {
             guard request.fields.value(at: index).equalsIgnoringCase("100-continue") else {
                 throw HTTPFailure(status: 417, reason: "This expectation cannot be met.")
@@ -127,13 +125,11 @@ public import Primitives
 
     /// The head of a response that was just told; it is moved out of the session.
     public mutating func responseHead(of stream: Handle) throws(HTTPFailure) -> ResponseHead {
-        var head = HTTP2Stream.Head()
-        swap(&head, &core.streams[stream].head)
         var response = ResponseHead()
-        response.status = head.status
+        response.status = core.streams[stream].head.status
         response.version = .http2
-        response.fields = head.fields
-        response.framing = try framing(of: head.fields, stream)
+        response.fields = core.streams[stream].takeFields()
+        response.framing = try framing(of: response.fields, stream)
         return response
     }
 

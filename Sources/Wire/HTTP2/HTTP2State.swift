@@ -147,19 +147,18 @@ struct HTTP2State: ~Copyable {
         switch streams[stream].reception {
         case .head:
             streams[stream].finishHead(isLast: isLast)
-            let head = streams[stream].head
             if isServer {
                 budget.streamWasOpened()
-                streams[stream].isHeadRequest = head.method == .head
-                if let failure = head.failure {
+                streams[stream].isHeadRequest = streams[stream].head.method == .head
+                if let failure = streams[stream].head.failure {
                     tell(.refused(stream, failure))
                 } else {
                     guard streams[stream].isProperRequest else { return malformed(stream) }
                     tell(.head(stream))
                 }
             } else {
-                if head.failure != nil || head.isMalformed { return malformed(stream) }
-                guard head.status >= 200 else {
+                guard streams[stream].isProperResponse else { return malformed(stream) }
+                guard streams[stream].head.status >= 200 else {
                     streams[stream].head = HTTP2Stream.Head()
                     return .proper
                 }

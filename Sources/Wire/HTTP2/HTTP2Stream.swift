@@ -1,7 +1,7 @@
 import Primitives
 
 /// What a session knows of one stream.
-struct HTTP2Stream {
+struct HTTP2Stream: ~Copyable {
     /// Where the message that we receive is.
     enum Reception {
         /// Its head is still to come, or is coming.
@@ -128,7 +128,10 @@ struct HTTP2Stream {
             return
         }
         guard name.equals("cookie") else {
-            return head.fields.append(name: name, value: value)
+            if head.fields.count == 0 {
+                head.fields = HeaderFields(reservingFields: 16, bytes: 512)
+            }
+            return head.fields.append(lowercaseName: name, value: value)
         }
         if !head.cookie.isEmpty { head.cookie.append("; ") }
         head.cookie.append(span: value)
@@ -136,10 +139,7 @@ struct HTTP2Stream {
 
     /// A token without upper-case letters (RFC 9113 section 8.2.1).
     private static func isProper(name: Span<UInt8>) -> Bool {
-        for index in name.indices
-        where !ByteClass.isToken(name[index]) || name[index].asciiLowercased != name[index] {
-            return false
-        }
+        for index in name.indices where !ByteClass.isLowercaseToken(name[index]) { return false }
         return name.count > 0
     }
 
@@ -175,6 +175,17 @@ struct HTTP2Stream {
         head.fields.append("cookie", head.cookie)
         head.cookie = []
     }
+
+    /// Moves the fields of a head that was told out; trailers are counted anew.
+    mutating func takeFields() -> HeaderFields {
+        var fields = HeaderFields()
+        swap(&fields, &head.fields)
+        head.listBytes = 0
+        return fields
+    }
+
+    /// Whether a complete response head can be understood.
+    var isProperResponse: Bool { head.failure == nil && !head.isMalformed }
 
     /// Whether a complete request head says one thing only (RFC 9113 section 8.3.1).
     var isProperRequest: Bool {
