@@ -34,8 +34,8 @@ typedef struct {
     unsigned beyond_ascii;
 } csys_string_run;
 
-/// The beginning of such a run: as many whole 64 bytes from `from` on as hold no `"`, `\` or control
-/// byte.
+/// The beginning of such a run: whole 64 bytes from `from` on that hold no `"`, `\` or control byte, as
+/// many as there are. None where the processor cannot look at 32 bytes at a time.
 csys_string_run csys_long_string_run(const uint8_t *bytes, size_t from, size_t length);
 
 /// The run in [from, length) up to the first `"`, `\` or control byte, or to `length`.

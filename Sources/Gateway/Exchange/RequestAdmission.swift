@@ -75,8 +75,8 @@ struct RequestAdmission {
 
     /// The body's nodes, where an attempt will look at them.
     private func keptTape(_ tape: JSONTape, _ summary: RequestSummary, route: Int) -> JSONTape? {
-        let asksForUsage = summary.isStreamed && !summary.wantsUsage
-        guard asksForUsage || plan.routes[route].readsBodies, tape.count <= Limits.jsonKeptNodes
+        guard summary.lacksUsage || plan.routes[route].readsBodies,
+            tape.count <= Limits.jsonKeptNodes
         else { return nil }
         return tape.copy()
     }

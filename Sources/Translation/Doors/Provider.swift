@@ -9,6 +9,8 @@ public struct RequestSummary: Sendable, Equatable {
     public var isStreamed = false
     /// Whether the client asked for the usage chunk of a stream.
     public var wantsUsage = false
+    /// Whether the gateway must ask for it, to know what a stream has used.
+    public var lacksUsage: Bool { isStreamed && !wantsUsage }
     /// `max_completion_tokens`, else `max_tokens`.
     public var maximumOutputTokens: Int?
     /// How many answers were asked for (`n`), at least 1.

@@ -90,9 +90,8 @@ public struct SigV4: Sendable {
             ], by: "\n")
         let code = HMACSHA256.authenticate(
             key: keys.key(for: scope) { signingKey(day) }, message: toSign.span)
-        let signature = [UInt8](atMost: 2 * code.count) { output in
-            for byte in code { output.append(hexadecimal: UInt64(byte), width: 2) }
-        }
+        var signature: [UInt8] = []
+        signature.append(hexadecimal: code)
         let known = accessKeyID.count + scope.count + names.count + signature.count
         let authorization = [UInt8](atMost: known + 80) { output in
             output.append("AWS4-HMAC-SHA256 Credential=")
@@ -111,8 +110,8 @@ public struct SigV4: Sendable {
 
     private static func joined(_ parts: [[UInt8]], by separator: StaticString) -> [UInt8] {
         [UInt8](atMost: parts.reduce(0) { $0 + $1.count + 1 }) { output in
-            for part in parts {
-                if !output.isEmpty { output.append(separator) }
+            for (index, part) in parts.enumerated() {
+                if index > 0 { output.append(separator) }
                 output.append(span: part.span)
             }
         }

@@ -25,7 +25,6 @@ struct FrameHeader {
     }
 
     var isData: Bool { kind == 0x0 }
-    var isHeaders: Bool { kind == 0x1 }
     var isContinuation: Bool { kind == 0x9 }
 
     /// Whether the frame carries nothing of a message.

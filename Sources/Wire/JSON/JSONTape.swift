@@ -34,6 +34,7 @@ public struct JSONTape: Sendable {
 
     /// Room for nodes; the first `count` of them are the text.
     @usableFromInline private(set) var nodes: [Node] = []
+    /// How many nodes the text has.
     public private(set) var count = 0
 
     /// An empty tape.

@@ -19,7 +19,7 @@ struct OpenAIRequestEditor {
         if let model {
             editor.replace(request.summary.modelRange, with: JSONText.string(model))
         }
-        let asksForUsage = request.summary.isStreamed && !request.summary.wantsUsage
+        let asksForUsage = request.summary.lacksUsage
         if asksForUsage || isLegacyDialect, let document = request.document {
             if asksForUsage { askForUsage(document.root, &editor) }
             if isLegacyDialect { speakLegacy(document.root, &editor) }
