@@ -73,4 +73,30 @@ static inline csys_string_run csys_string_run_at(const uint8_t *bytes, size_t fr
     return run;
 }
 
+/// Where the token of RFC 9110 section 5.6.2 ends that begins at `from`; its letters become lower-case.
+size_t csys_lowercase_token(uint8_t *bytes, size_t from, size_t length);
+
+/// Where the bytes in [from, length) end that a field's value may hold (RFC 9110 section 5.5): no
+/// control byte but HTAB.
+static inline size_t csys_field_value_end(const uint8_t *bytes, size_t from, size_t length) {
+    size_t at = from;
+#if defined(__SSE2__)
+    const __m128i control = _mm_set1_epi8(0x1f);
+    const __m128i tab = _mm_set1_epi8('\t'), delete = _mm_set1_epi8(0x7f);
+    for (; at + 16 <= length; at += 16) {
+        __m128i chunk = _mm_loadu_si128((const __m128i *)(bytes + at));
+        __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(chunk, control), chunk);
+        __m128i hit = _mm_or_si128(
+            _mm_andnot_si128(_mm_cmpeq_epi8(chunk, tab), low), _mm_cmpeq_epi8(chunk, delete));
+        unsigned mask = (unsigned)_mm_movemask_epi8(hit);
+        if (mask) return at + (size_t)__builtin_ctz(mask);
+    }
+#endif
+    for (; at < length; at++) {
+        uint8_t byte = bytes[at];
+        if ((byte <= 0x1f && byte != '\t') || byte == 0x7f) break;
+    }
+    return at;
+}
+
 #endif

@@ -3,15 +3,37 @@ import Primitives
 /// An ordered list of header fields in one block of bytes, reusable without allocating again.
 ///
 /// Names are kept in lower case (RFC 9110 section 5.1: they compare without case; HTTP/2 requires
-/// it).
+/// it). The block holds the lines of HTTP/1: a head is read and written in one piece.
 public struct HeaderFields: Sendable {
     private struct Field: Sendable {
         var nameStart: UInt32
+        var nameEnd: UInt32
         var valueStart: UInt32
         var valueEnd: UInt32
+
+        init(name: Range<Int>, value: Range<Int>) {
+            nameStart = UInt32(truncatingIfNeeded: name.lowerBound)
+            nameEnd = UInt32(truncatingIfNeeded: name.upperBound)
+            valueStart = UInt32(truncatingIfNeeded: value.lowerBound)
+            valueEnd = UInt32(truncatingIfNeeded: value.upperBound)
+        }
+
+        var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
+        var value: Range<Int> { Int(valueStart)..<Int(valueEnd) }
+
+        /// The same in a block where its line begins so many bytes later.
+        func moved(by distance: UInt32) -> Field {
+            var moved = self
+            moved.nameStart += distance
+            moved.nameEnd += distance
+            moved.valueStart += distance
+            moved.valueEnd += distance
+            return moved
+        }
     }
 
-    private var storage: [UInt8] = []
+    /// A line for each field, with its CRLF.
+    private var lines: [UInt8] = []
     private var fields: [Field] = []
 
     /// An empty list.
@@ -20,7 +42,7 @@ public struct HeaderFields: Sendable {
     /// An empty list with room for what is usual, so that it does not grow field by field.
     public init(reservingFields count: Int, bytes: Int) {
         fields.reserveCapacity(count)
-        storage.reserveCapacity(bytes)
+        lines.reserveCapacity(bytes)
     }
 
     /// How many fields there are.
@@ -29,14 +51,33 @@ public struct HeaderFields: Sendable {
     /// Removes all fields and keeps the memory.
     public mutating func removeAll() {
         guard !fields.isEmpty else { return }
-        storage.removeAll(keepingCapacity: true)
+        lines.removeAll(keepingCapacity: true)
         fields.removeAll(keepingCapacity: true)
     }
 
-    /// How many bytes all names and values are.
-    public var byteCount: Int { storage.count }
+    /// How many bytes the fields take as lines of HTTP/1.
+    var lineBytes: Int { lines.count }
 
-    /// Appends a field from the wire; the name is lower-cased.
+    /// Appends the fields of `section`, lines that all end with CRLF (RFC 9112 section 5).
+    /// - Throws: 400 for anything that is not a field line; 431 for more than `maximumCount`
+    ///   fields. The list is of no use then.
+    mutating func append(section: Span<UInt8>, maximumCount: Int) throws(HTTPFailure) {
+        var position = lines.count
+        var lines: [UInt8] = []
+        swap(&lines, &self.lines)
+        defer { swap(&lines, &self.lines) }
+        lines.append(span: section)
+        var copy = lines.mutableSpan
+        while position < copy.count {
+            let line = try FieldLine(&copy, &position)
+            guard fields.count < maximumCount else {
+                throw HTTPFailure(status: 431, reason: "There are too many header fields.")
+            }
+            fields.append(Field(name: line.name, value: line.value))
+        }
+    }
+
+    /// Appends a field; the name is lower-cased.
     public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
         append(nameCount: name.count, valueCapacity: value.count) { output in
             for index in name.indices { output.append(name[index].asciiLowercased) }
@@ -76,9 +117,9 @@ public struct HeaderFields: Sendable {
 
     /// Appends all fields of another list.
     public mutating func append(contentsOf other: borrowing HeaderFields) {
-        for index in 0..<other.count {
-            append(lowercaseName: other.name(at: index), value: other.value(at: index))
-        }
+        let start = UInt32(truncatingIfNeeded: lines.count)
+        lines.append(span: other.lines.span)
+        for field in other.fields { fields.append(field.moved(by: start)) }
     }
 
     /// Appends a configured field; the name is lower-cased.
@@ -89,24 +130,19 @@ public struct HeaderFields: Sendable {
     /// The name of field `index`, in lower case.
     @_lifetime(borrow self)
     public func name(at index: Int) -> Span<UInt8> {
-        let field = fields[index]
-        return storage.span.extracting(Int(field.nameStart)..<Int(field.valueStart))
+        lines.span.extracting(fields[index].name)
     }
 
     /// The value of field `index`.
     @_lifetime(borrow self)
     public func value(at index: Int) -> Span<UInt8> {
-        let field = fields[index]
-        return storage.span.extracting(Int(field.valueStart)..<Int(field.valueEnd))
+        lines.span.extracting(fields[index].value)
     }
 
     /// The index of the first field of that name (lower-case), at or after `start`.
     public func index(of name: StaticString, from start: Int = 0) -> Int? {
         for index in start..<max(start, fields.count) {
-            let field = fields[index]
-            guard Int(field.valueStart - field.nameStart) == name.utf8CodeUnitCount else {
-                continue
-            }
+            guard fields[index].name.count == name.utf8CodeUnitCount else { continue }
             if self.name(at: index).equals(name) { return index }
         }
         return nil
@@ -119,27 +155,16 @@ public struct HeaderFields: Sendable {
 
     /// Calls `body` with the memory that holds all names and values.
     func withUnsafeBytes<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
-        unsafe storage.withUnsafeBufferPointer { unsafe body($0) }
+        unsafe lines.withUnsafeBufferPointer { unsafe body($0) }
     }
 
     /// Where the name and the value of field `index` stand in that memory.
     func place(at index: Int) -> (name: Range<Int>, value: Range<Int>) {
-        let field = fields[index]
-        return (
-            Int(field.nameStart)..<Int(field.valueStart),
-            Int(field.valueStart)..<Int(field.valueEnd)
-        )
+        (fields[index].name, fields[index].value)
     }
 
-    /// Writes all fields as lines of HTTP/1; they take `byteCount` and four bytes each.
-    func appendLines(to output: inout OutputSpan<UInt8>) {
-        for index in 0..<fields.count {
-            output.append(span: name(at: index))
-            output.append(": ")
-            output.append(span: value(at: index))
-            output.append("\r\n")
-        }
-    }
+    /// Writes all fields as lines of HTTP/1; they take `lineBytes`.
+    func appendLines(to output: inout OutputSpan<UInt8>) { output.append(span: lines.span) }
 
     /// Appends a field with a literal, lower-case name and a value of at most `capacity` bytes.
     public mutating func append(
@@ -155,14 +180,15 @@ public struct HeaderFields: Sendable {
         nameCount: Int, valueCapacity: Int, name: (inout OutputSpan<UInt8>) -> Void,
         value: (inout OutputSpan<UInt8>) -> Void
     ) {
-        let start = storage.count
-        storage.append(addingCapacity: nameCount + valueCapacity) { output in
+        let start = lines.count
+        lines.append(addingCapacity: nameCount + valueCapacity + 4) { output in
             name(&output)
+            output.append(": ")
             value(&output)
+            output.append("\r\n")
         }
+        let valueStart = start + nameCount + 2
         fields.append(
-            Field(
-                nameStart: UInt32(start), valueStart: UInt32(start + nameCount),
-                valueEnd: UInt32(storage.count)))
+            Field(name: start..<start + nameCount, value: valueStart..<lines.count - 2))
     }
 }

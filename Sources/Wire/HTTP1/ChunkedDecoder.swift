@@ -150,8 +150,8 @@ struct ChunkedDecoder {
             state = .trailer(section)
             return
         }
-        try FieldLines.read(
-            section.span, 0..<count - 2, maximumCount: limits.headFields, into: &trailers)
+        try trailers.append(
+            section: section.span.extracting(0..<count - 2), maximumCount: limits.headFields)
         state = .done
     }
 

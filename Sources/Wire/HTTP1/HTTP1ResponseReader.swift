@@ -144,9 +144,9 @@ public struct HTTP1ResponseReader: ~Copyable {
         head.status = status
         head.fields.removeAll()
         do throws(HTTPFailure) {
-            try FieldLines.read(
-                bytes, lineEnd + 2..<range.upperBound, maximumCount: limits.headFields,
-                into: &head.fields)
+            try head.fields.append(
+                section: bytes.extracting(lineEnd + 2..<range.upperBound),
+                maximumCount: limits.headFields)
             try setFraming(MessageFraming(head.fields, version: head.version))
         } catch {
             throw Self.failure(error.reason)

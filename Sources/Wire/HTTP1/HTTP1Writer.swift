@@ -7,7 +7,7 @@ public enum HTTP1Writer {
         status: Int, fields: borrowing HeaderFields, framing: BodyFraming, keepAlive: Bool,
         version: HTTPVersion, into bytes: inout [UInt8]
     ) {
-        bytes.append(addingCapacity: linesCapacity(fields) + 160) { output in
+        bytes.append(addingCapacity: fields.lineBytes + 160) { output in
             output.append("HTTP/1.1 ")
             output.append(decimal: status)
             output.append(" ")
@@ -36,7 +36,7 @@ public enum HTTP1Writer {
         method: StaticString, path: [UInt8], host: [UInt8], fields: borrowing HeaderFields,
         bodyLength: Int?, into bytes: inout [UInt8]
     ) {
-        let capacity = method.utf8CodeUnitCount + path.count + host.count + linesCapacity(fields)
+        let capacity = method.utf8CodeUnitCount + path.count + host.count + fields.lineBytes
         bytes.append(addingCapacity: capacity + 80) { output in
             output.append(method)
             output.append(" ")
@@ -117,10 +117,6 @@ public enum HTTP1Writer {
     }
 
     private static func append(_ fields: borrowing HeaderFields, to bytes: inout [UInt8]) {
-        bytes.append(addingCapacity: linesCapacity(fields)) { fields.appendLines(to: &$0) }
-    }
-
-    private static func linesCapacity(_ fields: borrowing HeaderFields) -> Int {
-        fields.byteCount + 4 * fields.count
+        bytes.append(addingCapacity: fields.lineBytes) { fields.appendLines(to: &$0) }
     }
 }

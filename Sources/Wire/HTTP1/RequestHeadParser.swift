@@ -19,9 +19,9 @@ struct RequestHeadParser {
         }
         let target = try parseLine(bytes, range.lowerBound..<lineEnd, into: &head)
         head.fields.removeAll()
-        try FieldLines.read(
-            bytes, lineEnd + 2..<range.upperBound, maximumCount: limits.headFields,
-            into: &head.fields)
+        try head.fields.append(
+            section: bytes.extracting(lineEnd + 2..<range.upperBound),
+            maximumCount: limits.headFields)
         let framing = try MessageFraming(head.fields, version: head.version)
         head.framing =
             framing.isChunked ? .chunked : framing.length.map { .length($0) } ?? .none
