@@ -128,7 +128,7 @@ enum HTTP1Fuzzing {
         guard head.target.first == UInt8(ascii: "/") else { return }
         var written: [UInt8] = []
         HTTP1Writer.requestHead(
-            method: "POST", path: head.target, host: head.authority,
+            method: "POST", path: head.target, host: head.host,
             fields: endToEnd(head.fields), bodyLength: 0, into: &written)
         var reader = HTTP1RequestReader(limits: HTTP1Limits())
         var position = 0
@@ -136,7 +136,7 @@ enum HTTP1Fuzzing {
         precondition(event == .head, "what was let through cannot be sent on")
         precondition(position == written.count, "a head that holds more than one")
         precondition(reader.head.target == head.target, "the target changes on its way")
-        precondition(reader.head.authority == head.authority, "the host changes on its way")
+        precondition(reader.head.host == head.host, "the host changes on its way")
         precondition(reader.head.framing == .length(0), "the framing changes on its way")
     }
 
@@ -156,7 +156,7 @@ enum HTTP1Fuzzing {
     private static func description(of head: RequestHead) -> [UInt8] {
         var text = head.target
         text.append("\n")
-        text.append(contentsOf: head.authority)
+        text.append(contentsOf: head.host)
         text.append(
             utf8: "\n\(head.method) \(head.version) \(head.framing) \(head.isKeepAlive)")
         append(head.fields, to: &text)

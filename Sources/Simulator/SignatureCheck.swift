@@ -13,7 +13,7 @@ struct SignatureCheck {
             return nil
         }
         var fields = request.head.fields
-        if fields.index(of: "host") == nil { fields.append("host", request.head.authority) }
+        if fields.index(of: "host") == nil { fields.append("host", request.head.host) }
         guard
             let header = fields.value(of: "authorization").map({
                 String(decoding: $0, as: UTF8.self)

@@ -177,6 +177,7 @@ public final class QuotaBook: Sendable {
         let tenant = tenants[demand.tenant]
         let amounts = demand.amounts
         var holds: [LimitHold] = []
+        holds.reserveCapacity(tenant.entries.count)
         for entry in tenant.entries where entry.matches(demand.model) {
             let measure = entry.limit.measure
             var amount = amounts.amount(of: measure)

@@ -103,7 +103,8 @@ public struct ExchangeContext {
     /// Whether requests can be recorded, or the operator wants to go on without that.
     public var admitsRequests = true
 
-    private let idPrefix: UInt64
+    /// What all ids of this worker begin with, 16 hexadecimal digits.
+    private let idPrefix: [UInt8]
     private var idCounter: UInt32 = 0
 
     /// A context for one worker; `seed` comes from the kernel and makes request ids unique.
@@ -111,7 +112,7 @@ public struct ExchangeContext {
         self.shard = shard
         self.now = now
         self.wall = wall
-        idPrefix = seed
+        idPrefix = [UInt8](atMost: 16) { $0.append(hexadecimal: seed, width: 16) }
         random = SeededGenerator(seed: seed ^ 0x5851_f42d_4c95_7f2d)
     }
 
@@ -120,7 +121,7 @@ public struct ExchangeContext {
         idCounter &+= 1
         return unsafe String(unsafeUninitializedCapacity: 24) { buffer in
             var output = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
-            output.append(hexadecimal: idPrefix, width: 16)
+            output.append(span: idPrefix.span)
             output.append(hexadecimal: UInt64(idCounter), width: 8)
             return unsafe output.finalize(for: buffer)
         }

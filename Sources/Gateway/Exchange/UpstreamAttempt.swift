@@ -51,7 +51,7 @@ final class UpstreamAttempt {
         self.target = target
         self.backend = backend
         self.call = call
-        legs = Array(repeating: Leg(since: now), count: call.requestCount)
+        legs = (0..<call.requestCount).map { _ in Leg(since: now) }
     }
 
     /// Moves a leg to a phase that begins now.

@@ -32,7 +32,11 @@ extension Span where Element == UInt8 {
     public func equals(_ other: Span<UInt8>) -> Bool {
         guard count == other.count else { return false }
         return unsafe withUnsafeBytes { bytes in
-            unsafe other.withUnsafeBytes { unsafe Self.areSame(bytes, $0) }
+            unsafe other.withUnsafeBytes { otherBytes in
+                guard count > 64, let left = bytes.baseAddress, let right = otherBytes.baseAddress
+                else { return unsafe Self.areSame(bytes, otherBytes) }
+                return unsafe memcmp(left, right, count) == 0
+            }
         }
     }
 
@@ -80,7 +84,9 @@ extension Span where Element == UInt8 {
     }
 
     /// The bytes as text; invalid UTF-8 becomes U+FFFD.
-    public var text: String { String(decoding: array, as: UTF8.self) }
+    public var text: String {
+        unsafe withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
+    }
 }
 
 extension UInt8 {

@@ -37,7 +37,7 @@ struct Flight: ~Copyable {
     }
 
     mutating func remember(_ number: Int, _ connection: Handle, stream: Handle? = nil) {
-        forget(number)
+        if !legs.isEmpty { forget(number) }
         legs.append(Leg(number: number, connection: connection, stream: stream))
     }
 

@@ -54,7 +54,7 @@ public struct RequestHead: Sendable {
     public var method: HTTPMethod = .get
     /// The target in origin-form (`/path?query`); an absolute-form target has been reduced to it.
     public var target: [UInt8] = []
-    /// The host the client named: the absolute-form authority, else the Host field.
+    /// The host that the target or `:authority` names; empty where only the Host field does.
     public var authority: [UInt8] = []
     /// The version of the request line.
     public var version: HTTPVersion = .http11
@@ -69,6 +69,10 @@ public struct RequestHead: Sendable {
 
     /// An empty head.
     public init() {}
+
+    /// The host that the client named; its own word goes before the Host field (RFC 9112 section
+    /// 3.2.2).
+    public var host: [UInt8] { authority.isEmpty ? fields.value(of: "host") ?? [] : authority }
 }
 
 /// The head of a response, valid until the next one is read.

@@ -138,8 +138,8 @@ public struct HTTP1ResponseReader: ~Copyable {
             status = status * 10 + Int(bytes[index] - UInt8(ascii: "0"))
         }
         guard status >= 100, status < 600,
-            let lineEnd = bytes.firstIndex(
-                of: 0x0d, from: range.lowerBound)
+            let lineEnd = bytes.firstIndex(of: 0x0d, from: range.lowerBound),
+            bytes[lineEnd + 1] == 0x0a
         else { throw Self.failure("the status line is malformed") }
         head.status = status
         head.fields.removeAll()

@@ -8,7 +8,8 @@ struct HeadScanner {
         case needsMore
         /// The head ends before this offset, its empty line included.
         case complete(Int)
-        /// A line does not end with CRLF (RFC 9112 section 2.2: we accept no bare LF or CR).
+        /// A line does not end with CRLF (RFC 9112 section 2.2: we accept no bare LF). A bare CR is
+        /// for whoever reads the line.
         case bareLineEnd
     }
 
@@ -19,11 +20,9 @@ struct HeadScanner {
     mutating func scan(_ bytes: Span<UInt8>, from start: Int) -> Progress {
         while let lineFeed = bytes.firstIndex(of: 0x0a, from: start + scanned) {
             scanned = lineFeed + 1 - start
-            guard
-                let carriageReturn = bytes.firstIndex(of: 0x0d, from: start + lineStart),
-                carriageReturn == lineFeed - 1
-            else { return .bareLineEnd }
-            if carriageReturn == start + lineStart { return .complete(lineFeed + 1) }
+            let length = lineFeed - (start + lineStart)
+            guard length > 0, bytes[lineFeed - 1] == 0x0d else { return .bareLineEnd }
+            if length == 1 { return .complete(lineFeed + 1) }
             lineStart = scanned
         }
         scanned = bytes.count - start

@@ -11,7 +11,7 @@ struct RequestHeadParser {
         _ bytes: Span<UInt8>, _ range: Range<Int>, into head: inout RequestHead
     ) throws(HTTPFailure) {
         guard let lineEnd = bytes.firstIndex(of: 0x0d, from: range.lowerBound),
-            lineEnd < range.upperBound
+            lineEnd < range.upperBound, bytes[lineEnd + 1] == 0x0a
         else { throw Self.badLine }
         // As for a line that has not come whole: how it was cut must not matter.
         guard lineEnd - range.lowerBound <= limits.requestLineBytes else {
@@ -70,23 +70,18 @@ struct RequestHeadParser {
         return head.version != .http10 && head.framing != .none && head.framing != .length(0)
     }
 
-    /// Target and authority (RFC 9112 sections 3.2 and 3.3): an absolute target's own host wins.
+    /// Target and authority (RFC 9112 sections 3.2 and 3.3).
     private func resolve(
         _ target: Span<UInt8>, into head: inout RequestHead
     ) throws(HTTPFailure) {
-        let host = try hostField(head)
+        try checkHost(head)
         head.target.removeAll(keepingCapacity: true)
-        head.authority.removeAll(keepingCapacity: true)
+        if !head.authority.isEmpty { head.authority = [] }
         if head.method == .connect {
             try Self.checkAuthority(target)
-            head.authority.append(span: target)
+            head.authority = target.array
         } else if target[0] == UInt8(ascii: "/") || head.method == .options && target.equals("*") {
             head.target.append(span: target)
-            guard let host else { return }
-            var authority: [UInt8] = []
-            swap(&authority, &head.authority)
-            authority.append(span: head.fields.value(at: host))
-            swap(&authority, &head.authority)
         } else {
             try resolveAbsolute(target, into: &head)
         }
@@ -116,19 +111,18 @@ struct RequestHeadParser {
     }
 
     /// RFC 9112 section 3.2: exactly one Host field in HTTP/1.1, and a proper one.
-    private func hostField(_ head: borrowing RequestHead) throws(HTTPFailure) -> Int? {
+    private func checkHost(_ head: borrowing RequestHead) throws(HTTPFailure) {
         guard let index = head.fields.index(of: "host") else {
             guard head.version == .http10 else {
                 throw HTTPFailure(status: 400, reason: "The Host field is missing.")
             }
-            return nil
+            return
         }
         guard head.fields.index(of: "host", from: index + 1) == nil else {
             throw HTTPFailure(status: 400, reason: "The Host field is repeated.")
         }
         let value = head.fields.value(at: index)
         if value.count > 0 { try Self.checkAuthority(value) }
-        return index
     }
 
     private static func checkAuthority(_ authority: Span<UInt8>) throws(HTTPFailure) {

@@ -111,8 +111,6 @@ public import Primitives
         swap(&request.target, &core.streams[stream].head.target)
         swap(&request.authority, &core.streams[stream].head.authority)
         request.fields = core.streams[stream].takeFields()
-        // RFC 9113 section 8.3.1: what came from HTTP/1.1 may have Host instead.
-        if request.authority.isEmpty { request.authority = request.fields.value(of: "host") ?? [] }
         request.framing = try framing(of: request.fields, stream)
         if let index = request.fields.index(of: "expect") {
             guard request.fields.value(at: index).equalsIgnoringCase("100-continue") else {

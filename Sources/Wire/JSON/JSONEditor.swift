@@ -9,6 +9,7 @@ public struct JSONEditor: Sendable {
         var text: [UInt8]
     }
 
+    /// In the order of the text.
     private var edits: [Edit] = []
 
     /// No edits.
@@ -19,7 +20,7 @@ public struct JSONEditor: Sendable {
 
     /// Puts other JSON in the place of a value. Ranges of several edits must not overlap.
     public mutating func replace(_ range: Range<Int>, with json: [UInt8]) {
-        edits.append(Edit(range: range, text: json))
+        add(Edit(range: range, text: json))
     }
 
     /// Puts a member at the front of an object; `isEmpty` says whether the object has none yet.
@@ -27,7 +28,7 @@ public struct JSONEditor: Sendable {
         _ member: [UInt8], intoObjectAt range: Range<Int>, isEmpty: Bool
     ) {
         let behindBracket = range.lowerBound + 1
-        edits.append(
+        add(
             Edit(
                 range: behindBracket..<behindBracket,
                 text: isEmpty ? member : member + [UInt8(ascii: ",")]))
@@ -46,13 +47,19 @@ public struct JSONEditor: Sendable {
         var end = value.upperBound
         while end < object.upperBound - 1, bytes[end] <= 0x20 { end += 1 }
         if bytes[end] == UInt8(ascii: ",") {
-            edits.append(Edit(range: key.lowerBound..<end + 1, text: []))
+            add(Edit(range: key.lowerBound..<end + 1, text: []))
             return
         }
         var start = key.lowerBound
         while start > object.lowerBound + 1, bytes[start - 1] <= 0x20 { start -= 1 }
         if bytes[start - 1] == UInt8(ascii: ",") { start -= 1 }
-        edits.append(Edit(range: start..<value.upperBound, text: []))
+        add(Edit(range: start..<value.upperBound, text: []))
+    }
+
+    private mutating func add(_ edit: Edit) {
+        var index = edits.count
+        while index > 0, edits[index - 1].range.lowerBound > edit.range.lowerBound { index -= 1 }
+        edits.insert(edit, at: index)
     }
 
     /// The text with all edits applied.
@@ -63,13 +70,17 @@ public struct JSONEditor: Sendable {
         return result
     }
 
-    /// Appends the text with all edits applied.
-    public consuming func append(_ bytes: Span<UInt8>, to result: inout [UInt8]) {
+    /// Appends the text with all edits applied. Where it is another than the one they were made
+    /// for, and fits its pattern, `match` says how.
+    public func append(
+        _ bytes: Span<UInt8>, as match: JSONPattern.Match? = nil, to result: inout [UInt8]
+    ) {
         var at = 0
-        for edit in edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) {
-            result.append(span: bytes.extracting(at..<edit.range.lowerBound))
+        for edit in edits {
+            let start = match?.offset(of: edit.range.lowerBound) ?? edit.range.lowerBound
+            result.append(span: bytes.extracting(at..<start))
             result.append(contentsOf: edit.text)
-            at = edit.range.upperBound
+            at = match?.offset(of: edit.range.upperBound) ?? edit.range.upperBound
         }
         result.append(span: bytes.extracting(at..<bytes.count))
     }

@@ -26,7 +26,7 @@ private typealias Block = HeaderBlock
     @Test func `the host stands in for the authority, RFC 9113 8.3.1`() throws {
         let head = try head(
             Frame.headers(1, Block.request(authority: nil, [("host", "gateway:1")])))
-        #expect(head.authority == [UInt8]("gateway:1".utf8))
+        #expect(head.host == [UInt8]("gateway:1".utf8))
     }
 
     @Test func `a body that comes with its head is a body, RFC 9113 8.1`() throws {

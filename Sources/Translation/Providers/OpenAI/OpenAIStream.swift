@@ -38,6 +38,7 @@ struct OpenAIStream {
 /// Passes events on. It keeps its memory from one event to the next.
 private struct OpenAIChunkReader {
     private var tape = JSONTape()
+    private var textChunk = OpenAITextChunk()
     private var hasFinishReason = false
     private let wantsUsage: Bool
     /// The model's name as JSON, where the client's goes into the answer.
@@ -65,6 +66,7 @@ private struct OpenAIChunkReader {
     mutating func passOn(_ event: SSEParser, _ output: inout StreamOutput) {
         guard event.hasData else { return output.bytes.append(span: event.raw()) }
         let data = event.payload()
+        if textChunk.passOn(event, data, &output) { return }
         if data.starts(with: "[DONE]") {
             // vLLM says so even when its engine has died: only a finish reason makes it true (D8).
             guard hasFinishReason else {
@@ -90,6 +92,7 @@ private struct OpenAIChunkReader {
         ending?.chunkPassed(tape, data)
         read(members, data, &output)
         guard let editor = edits(members, data) else { return }
+        textChunk.learn(members, tape, data, editor)
         guard !editor.isEmpty else { return output.bytes.append(span: event.raw()) }
         output.bytes.append("data: ")
         editor.append(data, to: &output.bytes)
@@ -125,9 +128,9 @@ private struct OpenAIChunkReader {
             ending?.choiceEnded(choice.index, tape, bytes)
             output.finishReason = tape.text(reason, in: bytes)
         }
-        // What a delta holds beside the text is syntax of about the length of its name and 9.
-        if let delta = choice.delta { output.outputBytes += max(0, tape.range(delta).count - 14) }
-        if let text = choice.text { output.outputBytes += max(0, tape.range(text).count - 13) }
+        if let said = choice.delta ?? choice.text {
+            output.outputBytes += max(0, tape.range(said).count - choice.syntaxBytes)
+        }
     }
 
     /// What must change in this chunk; nil when all of it is to be left out.
@@ -150,12 +153,13 @@ private struct OpenAIChunkReader {
 }
 
 /// Where the members of a chunk lie that are looked at: the first of each name.
-private struct OpenAIChunkMembers {
+struct OpenAIChunkMembers {
     private(set) var error: Int?
     private(set) var choices: Int?
     private(set) var usage: Int?
     private(set) var model: Int?
     private(set) var serviceTier: Int?
+    private(set) var obfuscation: Int?
 
     init(_ tape: JSONTape, _ bytes: Span<UInt8>) {
         tape.forEachMember(in: bytes) { name, value in
@@ -169,17 +173,23 @@ private struct OpenAIChunkMembers {
                 error = error ?? value
             } else if name.equals("service_tier") {
                 serviceTier = serviceTier ?? value
+            } else if name.equals("obfuscation") {
+                obfuscation = obfuscation ?? value
             }
         }
     }
 }
 
 /// The same for one choice of a chunk.
-private struct OpenAIChoiceMembers {
+struct OpenAIChoiceMembers {
     private(set) var index: Int?
     private(set) var delta: Int?
     private(set) var text: Int?
     private(set) var finishReason: Int?
+
+    /// What a delta or a text holds beside what it says: syntax of about the length of its name and
+    /// 9.
+    var syntaxBytes: Int { delta == nil ? 13 : 14 }
 
     init(_ tape: JSONTape, _ choice: Int, _ bytes: Span<UInt8>) {
         tape.forEachMember(of: choice, in: bytes) { name, value in
