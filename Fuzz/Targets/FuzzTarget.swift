@@ -19,6 +19,7 @@ public struct FuzzTarget: Sendable {
         FuzzTarget(name: "inflater", run: StreamFuzzing.inflated),
         FuzzTarget(name: "json-tape", run: JSONFuzzing.tape),
         FuzzTarget(name: "json-editor", run: JSONFuzzing.editor),
+        FuzzTarget(name: "json-pattern", run: JSONFuzzing.pattern),
         FuzzTarget(name: "chat-request", run: TranslationFuzzing.chatRequest),
         FuzzTarget(name: "embeddings", run: TranslationFuzzing.embeddings),
         FuzzTarget(name: "converse-answer", run: TranslationFuzzing.converseAnswer),

@@ -147,4 +147,40 @@ enum JSONFuzzing {
     private static func sources(_ document: JSONDocument) -> [[UInt8]] {
         document.root.members.map { $0.key.source + [UInt8(ascii: ":")] + $0.value.source }
     }
+
+    /// Two texts with a NUL between them: whatever fits the pattern of the first has its nodes, and
+    /// differs in one or two strings only.
+    static func pattern(_ bytes: [UInt8]) {
+        let halves = bytes.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
+        guard halves.count == 2 else { return }
+        let (text, other) = (Array(halves[0]), Array(halves[1]))
+        var tape = JSONTape()
+        guard (try? tape.parse(text.span)) != nil else { return }
+        let strings = (0..<tape.count).filter { tape.kind($0) == .string }
+        guard !strings.isEmpty else { return }
+        var choices = Choices(bytes)
+        let first = choices.next(below: strings.count)
+        let rest = strings[(first + 1)...]
+        let second = rest.isEmpty ? nil : rest[first + 1 + choices.next(below: rest.count)]
+        var pattern = JSONPattern()
+        pattern.learn(text.span, tape, first: strings[first], second: second)
+        precondition(pattern.match(text.span) != nil, "a text that does not fit its own pattern")
+        guard let match = pattern.match(other.span) else { return }
+        var otherTape = JSONTape()
+        guard (try? otherTape.parse(other.span)) != nil else {
+            preconditionFailure("what fits the pattern is not JSON")
+        }
+        precondition(otherTape.count == tape.count, "what fits the pattern has other nodes")
+        for node in 0..<tape.count {
+            precondition(otherTape.kind(node) == tape.kind(node), "a node is of another kind")
+            guard node != strings[first], node != second, tape.next(after: node) == node + 1 else {
+                continue
+            }
+            precondition(
+                text[tape.range(node)] == other[otherTape.range(node)], "another node has changed")
+        }
+        let content = otherTape.range(strings[first])
+        precondition(
+            match.content == content.lowerBound + 1..<content.upperBound - 1, "a wrong place")
+    }
 }

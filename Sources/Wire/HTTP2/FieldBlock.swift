@@ -4,7 +4,7 @@ import Primitives
 /// The fields of one head as nghttp2 wants them: names and values stay where they are.
 struct FieldBlock {
     /// Pseudo-header fields, which come first (RFC 9113 section 8.3), and the body's length.
-    var lead = HeaderFields()
+    var lead = HeaderFields(reservingFields: 5, bytes: 128)
     private let fields: HeaderFields
     private let flags: UInt8
 
