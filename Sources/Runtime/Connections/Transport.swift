@@ -34,7 +34,8 @@ struct Transport: ~Copyable {
         self.interest = interest
     }
 
-    /// Bytes that the peer has not made room for.
+    /// Bytes that the peer has not made room for. Read in place, as a connection's state is.
+    @inline(__always)
     var backlog: Int { pending.count - pendingStart }
 
     /// Whether the handshake is done, or there is none.

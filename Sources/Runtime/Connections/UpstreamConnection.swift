@@ -33,7 +33,10 @@ struct UpstreamConnection: ~Copyable {
     /// When the connection is closed; nil while its exchange keeps the clocks.
     var deadline: Instant?
 
+    // These are read in place: a call would be given a copy of the whole connection.
+
     /// The exchange that uses the connection.
+    @inline(__always)
     var assignment: Assignment? {
         switch state {
         case .connecting(let assignment, _), .handshaking(let assignment), .busy(let assignment):
@@ -43,6 +46,7 @@ struct UpstreamConnection: ~Copyable {
     }
 
     /// Whether it does not stand yet.
+    @inline(__always)
     var isBeingMade: Bool {
         switch state {
         case .connecting, .handshaking: true

@@ -27,6 +27,9 @@ public enum WorkerRole: Sendable {
 /// One event loop: it owns its listeners, connections, pools and exchanges, and shares nothing.
 ///
 /// The same code runs over `LinuxKernel` and over `SimulatedKernel`.
+///
+/// What only looks at a worker is inlined where it is asked often: a call would be given a copy of
+/// all of it.
 public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var kernel: K
     var plan: Plan
@@ -137,6 +140,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         }
     }
 
+    @inline(__always)
     private var nextWake: Instant? {
         var wake = wheel.nextWake()
         for other in [acceptPausedUntil, drain.nextStep, journal.nextLook] {

@@ -18,6 +18,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// The first connection of a pool that takes another stream: the others may fall idle.
+    @inline(__always)
     func connectionWithRoom(_ pool: Handle) -> Handle? {
         pools[pool].multiplexed.first { handle in
             guard case .multiplexed(let session) = upstreams[handle].state else { return false }

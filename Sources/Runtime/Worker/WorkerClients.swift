@@ -35,6 +35,7 @@ extension Worker where K: ~Copyable {
 
     /// Requests of HTTP/1 come one after another; those of HTTP/2 are all served at once, and the
     /// first bytes may be either's.
+    @inline(__always)
     private func readLimit(_ handle: Handle) -> Int {
         switch clients[handle].state {
         case .greeting, .multiplexed: Limits.multiplexedReadBytes

@@ -92,6 +92,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// Whether a client is being served by this flight, and not by a later one.
+    @inline(__always)
     private func owns(_ client: Handle, _ flight: Handle) -> Bool {
         guard case .serving(let serving) = clients[client].state else { return false }
         return serving.flight == flight
@@ -122,6 +123,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// What a flight's client has not taken, and how much of that is bearable; nil: it has gone.
+    @inline(__always)
     private func backlog(of handle: Handle) -> (Int, limit: Int)? {
         let client = flights[handle].client
         guard clients.contains(client) else { return nil }
@@ -135,6 +137,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// The connection that a leg uses, and its stream there; nil while it waits for one.
+    @inline(__always)
     func leg(of assignment: Assignment) -> Flight.Leg? {
         guard flights.contains(assignment.flight) else { return nil }
         return flights[assignment.flight].legs.first { $0.number == assignment.leg }

@@ -91,6 +91,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// The flight that serves a stream, while its exchange lives.
+    @inline(__always)
     private func flight(of session: Handle, _ stream: Handle) -> Handle? {
         guard let owner = sessions[session].http2.owner(of: stream) else { return nil }
         let flight = Handle(word: owner.word)

@@ -111,11 +111,13 @@ extension Worker where K: ~Copyable {
     }
 
     /// Orders that change who uses which connection cannot wait for the rest of a read.
+    @inline(__always)
     func hasUrgentOrders(_ flight: Handle) -> Bool {
         !orders.upstream.isEmpty || flights[flight].exchange.isFinished
     }
 
     /// The leg that a connection serves, while its exchange lives.
+    @inline(__always)
     private func liveLeg(of handle: Handle) -> Assignment? {
         guard upstreams.contains(handle), let assignment = upstreams[handle].assignment,
             flights.contains(assignment.flight)
