@@ -101,11 +101,13 @@ enum GatewayCases {
 
     /// A turn's one row; another queue now and then, as if the ledger's thread had emptied it.
     @Sendable private static func ledgerPush() -> MicroCase.Operation {
-        var rows: [SettledRow] = []
+        var record: [UInt8] = []
+        JournalRecord.append(settled: row, to: &record)
+        var rows = SettledRows()
         var queue = LedgerQueue()
         var pushed = 0
         return {
-            rows.append(SettledRow(row))
+            rows.append(record: record.span)
             queue.append(&rows, areJournalled: true)
             pushed += 1
             if pushed % 100 == 0 { queue = LedgerQueue() }

@@ -240,7 +240,7 @@ public enum Limits {
     public static let ledgerWaitingRows = 100_000
     /// A reload that brings a day or month limit waits this long for rows that it must know of.
     public static let ledgerAwaitMilliseconds = 2_000
-    /// Rows of one transaction.
+    /// Rows that are put together for one transaction; what comes at once stays together anyway.
     public static let ledgerBatchRows = 1_000
     /// How often old rows are looked for, and journals that killed processes have left.
     public static let ledgerUpkeepMilliseconds = 600_000

@@ -141,7 +141,7 @@ struct Simulation: ~Copyable {
     var brokenOffCount: Int { worker.brokenOffCount }
 
     /// The rows so far.
-    func rows() -> [LedgerRow] { ledger.take().rows.map(\.row) }
+    func rows() -> [LedgerRow] { ledger.take().rows.decoded }
 
     /// One turn of the worker alone.
     mutating func turn() { worker.turn() }
@@ -253,4 +253,16 @@ func chatRequest(
 func chatBody(model: String, stream: Bool, text: String) -> [UInt8] {
     let messages = #"[{"role":"user","content":"\#(text)"}]"#
     return Array(#"{"model":"\#(model)","stream":\#(stream),"messages":\#(messages)}"#.utf8)
+}
+
+extension SettledRows {
+    /// The rows themselves.
+    var decoded: [LedgerRow] {
+        var reader = JournalReader()
+        var rows: [LedgerRow] = []
+        while let event = reader.next(bytes.span) {
+            if case .record(.settled(let row)) = event { rows.append(row) }
+        }
+        return rows
+    }
 }

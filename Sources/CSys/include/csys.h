@@ -26,6 +26,11 @@ int csys_pin_to_processor(int processor);
 /// The process environment, which Swift 6 will not let us read as a global.
 char **csys_environment(void);
 
+/// Takes the beginning of some bytes into a CRC-32 (that of zlib): whole 16 bytes, as many as there
+/// are. Returns how many bytes that were; 0 for few bytes, and where the processor has no
+/// instruction for it.
+size_t csys_crc32_begin(uint32_t *crc, const uint8_t *bytes, size_t length);
+
 /// A run of bytes that a JSON string may hold as they are.
 typedef struct {
     /// Where it ends.

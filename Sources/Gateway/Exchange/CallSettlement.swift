@@ -59,8 +59,8 @@ extension CallInProgress {
         describe(ending, cost: cost, context: context, in: &row)
         record(ending, row: row, context: context)
         plan.appendLogLine(row, to: &orders.logLine)
+        orders.settledRecord = orders.records.count
         JournalRecord.append(settled: row, to: &orders.records)
-        orders.row = SettledRow(consume row)
     }
 
     /// Records what the ledger will say if the gateway dies now: the request was admitted, and

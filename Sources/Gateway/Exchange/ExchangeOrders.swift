@@ -58,8 +58,8 @@ public final class ExchangeOrders {
     public var imagesToFetch: [[UInt8]] = []
     /// Records for the journal, to be written before the answer's last byte leaves.
     public var records: [UInt8] = []
-    /// The ledger row of a request that has settled; its record is among `records`.
-    public var row: SettledRow?
+    /// Where among `records` the last one begins, that of a request that has settled.
+    public var settledRecord: Int?
     /// A line of the access log, newline included.
     public var logLine: [UInt8] = []
 
@@ -81,7 +81,7 @@ public final class ExchangeOrders {
         if !upstream.isEmpty { upstream.removeAll(keepingCapacity: true) }
         if !imagesToFetch.isEmpty { imagesToFetch.removeAll() }
         if !records.isEmpty { records.removeAll(keepingCapacity: true) }
-        row = nil
+        settledRecord = nil
         if !logLine.isEmpty { logLine.removeAll(keepingCapacity: true) }
     }
 }

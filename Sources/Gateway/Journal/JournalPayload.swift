@@ -4,7 +4,7 @@ import Translation
 /// A ledger row as bytes: its members in fixed order, numbers big-endian, texts with their length.
 enum JournalPayload {
     /// In place of a length: there is no text. No text is that long.
-    private static let absent = UInt32.max
+    static let absent = UInt32.max
 
     /// More than a row takes, in bytes.
     static func capacity(_ row: LedgerRow) -> Int {

@@ -67,7 +67,7 @@ public struct JournalReader {
             return .nothing
         }
         guard room >= JournalRecord.headBytes else { return .cut }
-        let length = number(bytes, at: start + 6)
+        let length = number(bytes, at: start + JournalRecord.lengthOffset)
         guard length <= Limits.journalRecordBytes else { return .nothing }
         let whole = JournalRecord.headBytes + length + JournalRecord.checksumBytes
         guard room >= whole else { return .cut }

@@ -16,6 +16,7 @@ public enum JournalRecord: Sendable, Equatable {
     static let version: UInt8 = 1
     /// Magic, kind, version and length.
     static let headBytes = 10
+    static let lengthOffset = 6
     static let checksumBytes = 4
     static let openedKind = UInt8(ascii: "o")
     static let settledKind = UInt8(ascii: "s")
@@ -58,7 +59,8 @@ public enum JournalRecord: Sendable, Equatable {
             let length = UInt32(truncatingIfNeeded: output.count - headBytes)
             var written = output.mutableSpan
             for index in 0..<4 {
-                written[6 + index] = UInt8(truncatingIfNeeded: length >> (24 - 8 * index))
+                written[lengthOffset + index] = UInt8(
+                    truncatingIfNeeded: length >> (24 - 8 * index))
             }
             output.append(bigEndian: CRC32.checksum(output.span.extracting(magic.count...)))
         }

@@ -1,16 +1,6 @@
 import Primitives
 public import Translation
 
-/// A row on its way into the ledger: it does not change any more, and is handed on without being
-/// copied.
-public final class SettledRow: Sendable {
-    /// What it says.
-    public let row: LedgerRow
-
-    /// Of a request that has settled.
-    public init(_ row: consuming LedgerRow) { self.row = row }
-}
-
 /// One row of the ledger: one admitted request, whatever became of it (contract section 6).
 public struct LedgerRow: Sendable, Equatable {
     /// How the token counts are known.

@@ -19,19 +19,23 @@ public enum RFC3339 {
     public static func append(_ time: WallTime, to output: inout OutputSpan<UInt8>) {
         let date = CivilDate(time)
         output.append(decimal: UInt64(clamping: date.year), width: 4)
-        output.append("-")
-        output.append(decimal: UInt64(clamping: date.month), width: 2)
-        output.append("-")
-        output.append(decimal: UInt64(clamping: date.day), width: 2)
-        output.append("T")
-        output.append(decimal: UInt64(clamping: date.hour), width: 2)
-        output.append(":")
-        output.append(decimal: UInt64(clamping: date.minute), width: 2)
-        output.append(":")
-        output.append(decimal: UInt64(clamping: date.second), width: 2)
-        output.append(".")
-        output.append(decimal: UInt64(clamping: date.millisecond), width: 3)
-        output.append("Z")
+        append(UInt8(ascii: "-"), date.month, to: &output)
+        append(UInt8(ascii: "-"), date.day, to: &output)
+        append(UInt8(ascii: "T"), date.hour, to: &output)
+        append(UInt8(ascii: ":"), date.minute, to: &output)
+        append(UInt8(ascii: ":"), date.second, to: &output)
+        append(UInt8(ascii: "."), date.millisecond / 10, to: &output)
+        output.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: date.millisecond % 10))
+        output.append(UInt8(ascii: "Z"))
+    }
+
+    /// Writes a separator and a number of two digits.
+    private static func append(
+        _ separator: UInt8, _ number: Int, to output: inout OutputSpan<UInt8>
+    ) {
+        output.append(separator)
+        output.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / 10))
+        output.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number % 10))
     }
 
     /// The time that a text names: `2026-01-02`, `2026-01-02T03:04:05Z`, with a fraction or an

@@ -87,7 +87,7 @@ struct JournalReplay {
             return false
         }
         let damagedBefore = summary.damaged
-        var batch: [LedgerRow] = []
+        var batch = SettledRows()
         var reader = JournalReader()
         while let event = reader.next(bytes.span) {
             switch event {
@@ -104,7 +104,7 @@ struct JournalReplay {
 
     private mutating func replayOpened(_ segment: JournalSegment) throws(SQLiteFailure) {
         guard let bytes = segment.bytes() else { return }
-        var batch: [LedgerRow] = []
+        var batch = SettledRows()
         var reader = JournalReader()
         while let event = reader.next(bytes.span) {
             if case .record(.opened(let row)) = event { batch.append(row) }
@@ -113,10 +113,10 @@ struct JournalReplay {
         summary.interrupted += try add(&batch)
     }
 
-    private func add(_ batch: inout [LedgerRow]) throws(SQLiteFailure) -> Int {
+    private func add(_ batch: inout SettledRows) throws(SQLiteFailure) -> Int {
         guard !batch.isEmpty else { return 0 }
-        let added = try store.append(batch.map { SettledRow($0) }[...])
-        batch.removeAll(keepingCapacity: true)
+        let added = try store.append(batch)
+        batch.removeAll()
         return added
     }
 }

@@ -8,7 +8,8 @@ struct LedgerKeeper {
 
     private let metrics: Metrics
     private let report: @Sendable (_ level: String, _ message: String) -> Void
-    private var waiting: [SettledRow] = []
+    /// In groups that are written in one transaction each.
+    private var waiting: [SettledRows] = []
     private var oldest: Instant?
     private var retired: [LedgerQueue.RetiredSegment] = []
     private var current: [JournalSegment] = []
@@ -25,7 +26,7 @@ struct LedgerKeeper {
     /// Takes what a worker has handed over. Called for all queues, in a round.
     mutating func collect(_ queue: LedgerQueue) {
         let taken = queue.take()
-        if waiting.isEmpty { waiting = taken.rows } else { waiting += taken.rows }
+        if !taken.rows.isEmpty { add(taken.rows) }
         if let since = taken.since { oldest = min(oldest ?? since, since) }
         retired.append(contentsOf: taken.retired)
         if let segment = taken.current {
@@ -34,15 +35,25 @@ struct LedgerKeeper {
         }
     }
 
+    /// Few transactions are better than many, but none gets much longer than a round's rows.
+    private mutating func add(_ rows: SettledRows) {
+        if let last = waiting.indices.last,
+            waiting[last].count + rows.count <= Limits.ledgerBatchRows
+        {
+            waiting[last].append(contentsOf: rows)
+        } else {
+            waiting.append(rows)
+        }
+    }
+
     /// Writes all rows; when they are in the ledger, the segments that they came from are deleted.
     mutating func write(into store: LedgerStore) {
         var written = 0
         attempt(.ledger, "the ledger cannot be written") { keeper throws(SQLiteFailure) in
-            while written < keeper.waiting.count {
-                let end = min(written + Limits.ledgerBatchRows, keeper.waiting.count)
-                keeper.metrics.ledgerRows.add(try store.append(keeper.waiting[written..<end]))
-                keeper.metrics.ledgerWaiting.add(written - end)
-                written = end
+            for rows in keeper.waiting {
+                keeper.metrics.ledgerRows.add(try store.append(rows))
+                keeper.metrics.ledgerWaiting.add(-rows.count)
+                written += 1
             }
         }
         waiting.removeFirst(written)

@@ -12,7 +12,7 @@ public final class LedgerQueue: Sendable {
 
     /// What has come since the last look.
     struct Taken: Sendable {
-        var rows: [SettledRow] = []
+        var rows = SettledRows()
         /// Since when the oldest row has waited.
         var since: Instant?
         /// Everything that they say and was not left to them is among the rows of this look, or of
@@ -39,7 +39,7 @@ public final class LedgerQueue: Sendable {
 
     /// Takes rows; `rows` is empty then. When too many wait already, they are left to the journal
     /// if it has them.
-    public func append(_ rows: inout [SettledRow], areJournalled: Bool) {
+    public func append(_ rows: inout SettledRows, areJournalled: Bool) {
         guard !rows.isEmpty else { return }
         pending.withLock { pending in
             guard waiting.value < Limits.ledgerWaitingRows else {
@@ -54,7 +54,7 @@ public final class LedgerQueue: Sendable {
                 pending.taken.rows.append(contentsOf: rows)
             }
         }
-        rows.removeAll(keepingCapacity: true)
+        rows.removeAll()
     }
 
     /// Another segment is written from now on, or none; the former one is given up.

@@ -57,13 +57,11 @@ public final class LedgerStore {
         """,
     ]
     private static let insertion =
-        "INSERT OR IGNORE INTO requests VALUES ("
-        + Array(repeating: "?", count: 29).joined(separator: ",") + ")"
+        "INSERT OR IGNORE INTO requests SELECT * FROM \(SettledRowTable.name)"
 
     private let database: SQLiteDatabase
+    private let settled: SettledRowTable
     private let insert: SQLiteStatement
-    /// What `insert` has been given last.
-    private var bound: SettledRow?
 
     /// Where the file of a state directory is.
     public static func path(in directory: String) -> String { "\(directory)/ledger.sqlite" }
@@ -79,6 +77,7 @@ public final class LedgerStore {
         database = try SQLiteDatabase(path: Self.path(in: directory), isReadOnly: false)
         try database.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
         try Self.migrate(database)
+        settled = try SettledRowTable(in: database)
         insert = try database.prepare(Self.insertion)
     }
 
@@ -102,18 +101,15 @@ public final class LedgerStore {
     /// - Returns: how many were added.
     /// - Throws: when the disk is full or the file is locked for long; nothing is added then.
     @discardableResult
-    public func append(_ rows: ArraySlice<SettledRow>) throws(SQLiteFailure) -> Int {
+    public func append(_ rows: SettledRows) throws(SQLiteFailure) -> Int {
         var added = 0
         try database.transaction { () throws(SQLiteFailure) in
-            // A statement that is not reset would keep the transaction open.
-            defer { insert.reset() }
-            for index in rows.indices {
-                insert.reset()
-                bind(rows[index], after: bound)
-                bound = rows[index]
+            try settled.with(rows) { () throws(SQLiteFailure) in
+                // A statement that is not reset would keep the transaction open.
+                defer { insert.reset() }
                 _ = try insert.step()
-                added += database.changes
             }
+            added = database.changes
         }
         return added
     }
@@ -162,48 +158,5 @@ public final class LedgerStore {
             deleted = database.changes
         }
         return deleted
-    }
-
-    /// Binds what differs from the row before: a statement keeps what it was given, and rows that
-    /// come together have most of their texts in common.
-    private func bind(_ entry: SettledRow, after bound: SettledRow?) {
-        insert.bind(entry.row.id, at: 1)
-        bind(entry.row.requestID, bound?.row.requestID, at: 2)
-        if entry.row.startedAtMilliseconds != bound?.row.startedAtMilliseconds {
-            let time = WallTime(milliseconds: entry.row.startedAtMilliseconds)
-            insert.bind(RFC3339.text(time), at: 3)
-        }
-        bind(entry.row.tenant, bound?.row.tenant, at: 4)
-        bind(entry.row.keyID, bound?.row.keyID, at: 5)
-        bind(entry.row.user, bound?.row.user, at: 6)
-        bind(entry.row.endpoint, bound?.row.endpoint, at: 7)
-        bind(entry.row.route, bound?.row.route, at: 8)
-        bind(entry.row.backend, bound?.row.backend, at: 9)
-        bind(entry.row.model, bound?.row.model, at: 10)
-        bind(entry.row.upstreamModel, bound?.row.upstreamModel, at: 11)
-        insert.bind(entry.row.isStreamed ? 1 : 0, at: 12)
-        insert.bind(Int64(entry.row.status), at: 13)
-        bind(entry.row.errorCode, bound?.row.errorCode, at: 14)
-        bind(entry.row.finishReason, bound?.row.finishReason, at: 15)
-        insert.bind(Int64(entry.row.attempts), at: 16)
-        insert.bind(Int64(entry.row.usage.input), at: 17)
-        insert.bind(Int64(entry.row.usage.output), at: 18)
-        insert.bind(Int64(entry.row.usage.cacheRead), at: 19)
-        insert.bind(Int64(entry.row.usage.cacheWrite), at: 20)
-        insert.bind(Int64(entry.row.usage.reasoning), at: 21)
-        if entry.row.usageSource != bound?.row.usageSource {
-            insert.bind(entry.row.usageSource.rawValue, at: 22)
-        }
-        insert.bind(entry.row.costNanodollars, at: 23)
-        bind(entry.row.priceID, bound?.row.priceID, at: 24)
-        insert.bind(entry.row.timeToFirstTokenMilliseconds.map { Int64($0) }, at: 25)
-        insert.bind(Int64(entry.row.durationMilliseconds), at: 26)
-        insert.bind(Int64(entry.row.overheadMicroseconds), at: 27)
-        insert.bind(Int64(entry.row.requestBytes), at: 28)
-        insert.bind(Int64(entry.row.responseBytes), at: 29)
-    }
-
-    private func bind(_ text: String?, _ former: String??, at index: Int32) {
-        if former != .some(text) { insert.bind(text, at: index) }
     }
 }

@@ -66,6 +66,17 @@ public struct SQLiteFailure: Error, Sendable {
         return unsafe SQLiteStatement(statement, of: self)
     }
 
+    /// Makes a table that a module reads from `source`; `free` is called with that at the end, and
+    /// when there is no such table.
+    func add(
+        _ module: UnsafePointer<sqlite3_module>, named name: String,
+        source: UnsafeMutableRawPointer,
+        free: @convention(c) (UnsafeMutableRawPointer?) -> Void
+    ) throws(SQLiteFailure) {
+        let code = unsafe sqlite3_create_module_v2(pointer, name, module, source, free)
+        guard code == SQLITE_OK else { throw failure(code) }
+    }
+
     func failure(_ code: Int32) -> SQLiteFailure {
         SQLiteFailure(
             code: code, message: unsafe String(cString: sqlite3_errmsg(pointer)))
@@ -84,23 +95,15 @@ public struct SQLiteFailure: Error, Sendable {
 
     deinit { unsafe sqlite3_finalize(pointer) }
 
-    /// Binds text; nil is NULL. Indexes begin with 1.
-    func bind(_ text: String?, at index: Int32) {
-        guard let text else {
-            unsafe sqlite3_bind_null(pointer, index)
-            return
-        }
+    /// Binds text. Indexes begin with 1.
+    func bind(_ text: String, at index: Int32) {
         // SQLITE_TRANSIENT: SQLite makes its own copy.
         let transient = unsafe unsafeBitCast(-1, to: sqlite3_destructor_type.self)
         unsafe sqlite3_bind_text(pointer, index, text, Int32(text.utf8.count), transient)
     }
 
-    /// Binds a number; nil is NULL.
-    func bind(_ number: Int64?, at index: Int32) {
-        guard let number else {
-            unsafe sqlite3_bind_null(pointer, index)
-            return
-        }
+    /// Binds a number.
+    func bind(_ number: Int64, at index: Int32) {
         unsafe sqlite3_bind_int64(pointer, index, number)
     }
 

@@ -23,7 +23,7 @@ extension Worker where K: ~Copyable {
         if !orders.logLine.isEmpty { logBuffer.append(contentsOf: orders.logLine) }
         // A request that was admitted just now goes nowhere before it is recorded.
         let isRecorded = orders.records.isEmpty
-        let isSettled = orders.row != nil
+        let isSettled = orders.settledRecord != nil
         journal.take(from: orders)
         let client = flights[handle].client
         let stream = flights[handle].stream

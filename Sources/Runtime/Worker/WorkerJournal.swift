@@ -32,7 +32,7 @@ struct JournalKeeping {
     var renewAt: Instant?
     /// What has happened since the last write.
     fileprivate(set) var records: [UInt8] = []
-    fileprivate(set) var rows: [SettledRow] = []
+    fileprivate(set) var rows = SettledRows()
     /// What those records admit.
     var admissions: [Admission] = []
 
@@ -47,12 +47,15 @@ struct JournalKeeping {
     /// Takes what an exchange has to record out of its orders.
     mutating func take(from orders: ExchangeOrders) {
         guard !orders.records.isEmpty else { return }
+        if let start = orders.settledRecord {
+            let records = orders.records
+            rows.append(record: records.span.extracting(start...))
+        }
         if records.isEmpty {
             swap(&records, &orders.records)
         } else {
             records.append(contentsOf: orders.records)
         }
-        if let row = orders.row.take() { rows.append(row) }
     }
 }
 

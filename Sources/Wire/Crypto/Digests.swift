@@ -1,4 +1,5 @@
 import COpenSSL
+import CSys
 import CZlib
 import Primitives
 
@@ -70,9 +71,12 @@ public enum CRC32 {
     /// The checksum of `bytes`, going on from `seed` (0 at the start).
     public static func checksum(_ bytes: Span<UInt8>, seed: UInt32 = 0) -> UInt32 {
         unsafe bytes.withUnsafeBufferPointer { buffer in
-            UInt32(
+            var checksum = seed
+            let done = unsafe csys_crc32_begin(&checksum, buffer.baseAddress, buffer.count)
+            guard let start = buffer.baseAddress else { return seed }
+            return UInt32(
                 truncatingIfNeeded: unsafe crc32_z(
-                    uLong(seed), buffer.baseAddress, buffer.count))
+                    uLong(checksum), start + done, buffer.count - done))
         }
     }
 }

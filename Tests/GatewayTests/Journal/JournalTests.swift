@@ -133,6 +133,24 @@ import Translation
         #expect(JournalPayload.row(payload.span) == nil)
     }
 
+    @Test func `a settled row gives its members in any order`() {
+        var rows = SettledRows()
+        for row in [Self.row("a"), Self.bare, Self.row("c")] { rows.append(row) }
+        var reader = SettledRowReader()
+        var ids: [String] = []
+        while !reader.isAtEnd(rows.bytes.span) {
+            let members = (0..<SettledRowReader.members).map { reader.value($0, rows.bytes.span) }
+            for member in members.indices.reversed() {
+                #expect(reader.value(member, rows.bytes.span) == members[member])
+            }
+            if case .text(let id) = members[0] {
+                ids.append(String(decoding: rows.bytes[id], as: UTF8.self))
+            }
+            reader.advance(rows.bytes.span)
+        }
+        #expect(ids == ["a", "bare", "c"])
+    }
+
     @Test func `long texts are cut at a character`() {
         var row = Self.row("a")
         row.user = "x" + String(repeating: "ü", count: 4000)

@@ -47,13 +47,21 @@ func rowStates(in directory: String) throws -> [String] {
 
 extension LedgerStore {
     /// Adds rows.
-    func append(_ rows: [LedgerRow]) throws { try append(rows.map { SettledRow($0) }[...]) }
+    func append(_ rows: [LedgerRow]) throws { try append(SettledRows(rows)) }
+}
+
+extension SettledRows {
+    /// These rows.
+    init(_ rows: [LedgerRow]) {
+        self.init()
+        for row in rows { append(row) }
+    }
 }
 
 extension LedgerQueue {
     /// Adds rows that nobody needs back.
     func add(_ rows: [LedgerRow], areJournalled: Bool) {
-        var rows = rows.map { SettledRow($0) }
+        var rows = SettledRows(rows)
         append(&rows, areJournalled: areJournalled)
     }
 }

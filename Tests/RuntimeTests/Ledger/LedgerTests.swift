@@ -29,6 +29,81 @@ import Translation
         #expect(report.table().contains("cost_usd"))
     }
 
+    @Test func `every member of a row stands in its column`() throws {
+        let directory = freshDirectory()
+        let store = try LedgerStore(directory: directory)
+        var row = ledgerRow("b", tenant: "Jürgen\n\u{0}", at: "2026-01-02T03:04:05.678Z")
+        row.requestID = "req"
+        row.keyID = "key"
+        row.user = ""
+        row.endpoint = "chat.completions"
+        row.route = "r-*"
+        row.backend = "vllm"
+        row.upstreamModel = "up"
+        row.isStreamed = true
+        row.errorCode = "error"
+        row.finishReason = "stop"
+        row.attempts = 3
+        row.usage = TokenUsage(input: .max, output: 1)
+        row.usage.cacheRead = 2
+        row.usage.cacheWrite = 4
+        row.usage.reasoning = 5
+        row.costNanodollars = -6
+        row.priceID = "price"
+        row.timeToFirstTokenMilliseconds = 7
+        row.durationMilliseconds = 8
+        row.overheadMicroseconds = 9
+        row.requestBytes = 10
+        row.responseBytes = 11
+        var bare = LedgerRow()
+        bare.id = "a"
+        #expect(try store.append(SettledRows([row, bare, row])) == 2)
+        #expect(try store.append(SettledRows([bare])) == 0)
+        #expect(try store.append(SettledRows()) == 0)
+        let database = try SQLiteDatabase(
+            path: LedgerStore.path(in: directory), isReadOnly: true)
+        let statement = try database.prepare("SELECT * FROM requests ORDER BY id")
+        func next() throws -> [String] {
+            #expect(try statement.step())
+            return (0..<29).map { statement.text($0) }
+        }
+        #expect(
+            try next() == [
+                "a", "", "1970-01-01T00:00:00.000Z", "", "", "", "", "", "", "", "", "0", "0", "",
+                "",
+                "0", "0", "0", "0", "0", "0", "none", "", "", "", "0", "0", "0", "0",
+            ])
+        #expect(
+            try next() == [
+                "b", "req", "2026-01-02T03:04:05.678Z", "Jürgen\n", "key", "", "chat.completions",
+                "r-*", "vllm", row.model, "up", "1", "200", "error", "stop", "3",
+                "9223372036854775807", "1", "2", "4", "5", "upstream", "-6", "price", "7", "8", "9",
+                "10", "11",
+            ])
+        let nulls = try database.prepare(
+            "SELECT id FROM requests WHERE user IS NULL AND error_code IS NULL AND price_id IS NULL "
+                + "AND finish_reason IS NULL AND cost_nanousd IS NULL AND ttft_ms IS NULL "
+                + "UNION ALL SELECT id FROM requests WHERE length(CAST(tenant AS BLOB)) = 9")
+        #expect(try nulls.step() && nulls.text(0) == "a")
+        #expect(try nulls.step() && nulls.text(0) == "b")
+    }
+
+    @Test func `a batch that cannot be written leaves nothing behind`() throws {
+        let directory = freshDirectory()
+        let store = try LedgerStore(directory: directory)
+        let database = try SQLiteDatabase(
+            path: LedgerStore.path(in: directory), isReadOnly: false)
+        // The third row is one too many.
+        try database.run(
+            "CREATE TRIGGER full BEFORE INSERT ON requests WHEN new.id = 'c' "
+                + "BEGIN SELECT RAISE(ABORT, 'full'); END")
+        let rows = SettledRows(["a", "b", "c", "d"].map { ledgerRow($0) })
+        #expect(throws: SQLiteFailure.self) { try store.append(rows) }
+        #expect(try rowStates(in: directory).isEmpty)
+        try database.run("DROP TRIGGER full")
+        #expect(try store.append(rows) == 4)
+    }
+
     @Test func `everything that was queued is written before the thread ends`() throws {
         let directory = freshDirectory()
         let queues = [LedgerQueue(), LedgerQueue()]

@@ -125,7 +125,7 @@ final class World {
             backend.step { request in decide(request) }
         }
         for client in clients { client.step(&random) }
-        rows += ledger.take().rows.map(\.row)
+        rows += ledger.take().rows.decoded
         if metrics.reservationImbalance != 0 {
             problems.append(
                 "reserved is not what open requests hold: \(metrics.reservationImbalance)")
