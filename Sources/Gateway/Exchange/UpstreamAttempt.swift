@@ -51,7 +51,9 @@ final class UpstreamAttempt {
         self.target = target
         self.backend = backend
         self.call = call
-        legs = Array(repeating: Leg(since: now), count: call.requestCount)
+        // Most calls have one.
+        legs = [Leg(since: now)]
+        while legs.count < call.requestCount { legs.append(Leg(since: now)) }
     }
 
     /// Moves a leg to a phase that begins now.
