@@ -18,7 +18,7 @@ enum SignatureCases {
     @Sendable private static func sign() -> MicroCase.Operation {
         let provider = Samples.provider("bedrock")
         let call = Samples.call("bedrock", Samples.smallBody, model: Samples.claude)
-        let unsigned = call.requests[0]
+        let unsigned = call.request(0)
         let credential = BackendCredential.aws(
             AWSCredentials(
                 accessKeyID: "AKIABENCHMARK0000000",

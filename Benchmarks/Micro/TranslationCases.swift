@@ -24,7 +24,7 @@ enum TranslationCases {
             guard let call = try? provider.open(request, target) else {
                 preconditionFailure("refused")
             }
-            return call.requests[0].body.count
+            return call.request(0).body.count
         }
     }
 
@@ -34,8 +34,10 @@ enum TranslationCases {
         head.status = 200
         head.fields.append("content-type", "application/json")
         let answer = UpstreamAnswer(head: head, body: body)
+        var tape = JSONTape()
         return {
-            guard let result = try? call.finish([answer]), let usage = result.usage else {
+            guard let result = try? call.finish([answer], tape: &tape), let usage = result.usage
+            else {
                 preconditionFailure("refused")
             }
             return result.body.count + usage.output

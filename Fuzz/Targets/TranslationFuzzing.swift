@@ -67,8 +67,9 @@ enum TranslationFuzzing {
         do throws(APIError) {
             let call = try provider.open(request, target)
             guard call.missingImages.isEmpty else { return }
-            precondition(!call.requests.isEmpty, "a call without a request")
-            for request in call.requests {
+            precondition(call.requestCount > 0, "a call without a request")
+            for index in 0..<call.requestCount {
+                let request = call.request(index)
                 precondition((try? JSONDocument(request.body)) != nil, "we send what is no JSON")
                 precondition(request.path.first == UInt8(ascii: "/"), "we send a wrong path")
                 precondition(
@@ -101,9 +102,10 @@ enum TranslationFuzzing {
         var choices = Choices(bytes)
         let call = call(kind, isStreamed: false, wish: choices.next(below: 3))
         let answer = UpstreamAnswer(head: head, body: body)
+        var tape = JSONTape()
         do throws(APIError) {
             guard head.status < 300 else { throw call.classify(answer) }
-            let result = try call.finish([answer])
+            let result = try call.finish([answer], tape: &tape)
             precondition((try? JSONDocument(result.body)) != nil, "we answer what is no JSON")
             HTTP1Fuzzing.checkFields(result.fields)
             if let usage = result.usage { check(usage) }

@@ -7,6 +7,8 @@ public enum Limits {
     public static let jsonDepth = 512
     /// Nodes that a tape makes room for before it has seen any: 16 KiB.
     public static let jsonFirstNodes = 1024
+    /// Room for nodes that a worker's tape keeps for the next text: 1 MiB.
+    public static let jsonIdleNodes = 65536
     /// Nodes of a request's tape that are kept until an attempt reads them: 64 KiB. The body of a
     /// longer one is parsed again.
     public static let jsonKeptNodes = 4096

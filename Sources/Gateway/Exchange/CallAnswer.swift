@@ -10,7 +10,7 @@ extension CallInProgress {
         noteFirstByte(context)
         let answers = attempt.legs.map { UpstreamAnswer(head: $0.head, body: $0.body) }
         do throws(APIError) {
-            let result = try attempt.call.finish(answers)
+            let result = try attempt.call.finish(answers, tape: &context.tape)
             plan.metrics.attempt(
                 backend: plan.backends[attempt.backend].name, outcome: .success,
                 shard: context.shard)

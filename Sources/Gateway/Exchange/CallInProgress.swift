@@ -102,7 +102,7 @@ final class CallInProgress {
             fail(Self.noCredential(backend.name), .httpError, context: &context, orders: orders)
             return nil
         }
-        var request = attempt.call.requests[leg]
+        var request = attempt.call.request(leg)
         request.path = backend.basePath + request.path
         let signing = SigningContext(
             host: backend.hostField, path: request.path, region: backend.region, now: context.wall)
@@ -293,18 +293,16 @@ final class CallInProgress {
         attemptCount += 1
         let target = targets[index]
         labels.backend = target.backend
-        open(index, fetchedImages: [:], context: context, orders: orders)
+        open(index, target.options, context: context, orders: orders)
     }
 
     /// Opens an attempt at a target, or has the images fetched that it needs first.
     private func open(
-        _ index: Int, fetchedImages: [[UInt8]: [UInt8]], context: ExchangeContext,
-        orders: ExchangeOrders
+        _ index: Int, _ options: TargetOptions, context: ExchangeContext, orders: ExchangeOrders
     ) {
         let target = plan.routes[route].targets[index]
         do throws(APIError) {
-            let call = try plan.backends[target.backend].provider.open(
-                request, target.options(with: fetchedImages))
+            let call = try plan.backends[target.backend].provider.open(request, options)
             guard call.missingImages.isEmpty else {
                 orders.imagesToFetch = call.missingImages
                 attempt = nil
@@ -326,7 +324,8 @@ final class CallInProgress {
         guard !isSettled, attempt == nil, let index = triedTargets.last else { return }
         switch images {
         case .found(let found):
-            open(index, fetchedImages: found, context: context, orders: orders)
+            let target = plan.routes[route].targets[index]
+            open(index, target.options(with: found), context: context, orders: orders)
         case .failed(let reason):
             let error = APIError.badRequest(
                 "invalid_value", param: "messages", "An image could not be fetched: \(reason).")
@@ -375,7 +374,8 @@ final class CallInProgress {
         if plan.backends[labels.backend].credentialGeneration() != wait.generation {
             credentialWait = nil
             attemptCount += 1
-            open(index, fetchedImages: [:], context: context, orders: orders)
+            let target = plan.routes[route].targets[index]
+            open(index, target.options, context: context, orders: orders)
         } else if context.now >= wait.until {
             credentialWait = nil
             tryNextTarget(afterError: wait.error, context: &context, orders: orders)

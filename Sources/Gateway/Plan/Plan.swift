@@ -225,7 +225,6 @@ public final class TargetPlan: Sendable {
 
     /// The options, with images that have been fetched for a request.
     func options(with images: [[UInt8]: [UInt8]]) -> TargetOptions {
-        guard !images.isEmpty else { return options }
         var options = options
         options.fetchedImages = images
         return options

@@ -46,9 +46,6 @@ public struct CallResult: Sendable {
     public var finishReason: String?
     /// The service tier that the backend said it used, for the price.
     public var serviceTier: String?
-
-    /// A result with a body.
-    public init(body: [UInt8]) { self.body = body }
 }
 
 /// What a streamed call has to say after it was shown more bytes. One value is reused for a whole
@@ -89,20 +86,20 @@ public struct StreamOutput: Sendable {
 ///
 /// A class, because it is held by the Exchange as an existential and is called once per chunk.
 public protocol BackendCall: AnyObject {
-    /// The HTTP requests of this call in order: one, or several where the backend takes one input a
+    /// How many HTTP requests this call has: one, or several where the backend takes one input a
     /// time.
-    var requests: [UpstreamRequest] { get }
-    /// How many requests there are.
     var requestCount: Int { get }
     /// Names of request fields that this backend cannot honour and that were left out.
     var droppedParameters: [String] { get }
     /// URLs of images that must be fetched, and given as `TargetOptions.fetchedImages`, before the
-    /// call can be opened for good; `requests` mean nothing while there are any.
+    /// call can be opened for good; its requests mean nothing while there are any.
     var missingImages: [[UInt8]] { get }
-    /// Reads whole, successful answers, in the order of `requests`. Only for calls that are not
-    /// streamed.
+    /// One of the requests.
+    func request(_ index: Int) -> UpstreamRequest
+    /// Reads whole, successful answers, in the order of the requests. Only for calls that are not
+    /// streamed. `tape` is memory to parse them into, kept from one call to the next.
     /// - Throws: `upstream_malformed` and the like when the answers make no sense.
-    func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult
+    func finish(_ answers: [UpstreamAnswer], tape: inout JSONTape) throws(APIError) -> CallResult
     /// Reads the head of a successful answer to a streamed call.
     func begin(_ head: ResponseHead, into output: inout StreamOutput)
     /// Reads more of a streamed answer; any cut is fine.
@@ -119,6 +116,4 @@ public protocol BackendCall: AnyObject {
 extension BackendCall {
     /// Most calls need none.
     public var missingImages: [[UInt8]] { [] }
-    /// As many as are made.
-    public var requestCount: Int { requests.count }
 }

@@ -77,6 +77,9 @@ public final class Endpoint: Sendable, Equatable {
     public let name: String
     /// The path, such as `/v1/chat/completions`.
     public let path: StaticString
+    /// The path behind the base URL of a backend that speaks OpenAI's dialect, which holds the
+    /// `/v1` already.
+    let pathBehindBase: [UInt8]
     /// OpenTelemetry's `gen_ai.operation.name`: `chat`, `text_completion` or `embeddings`.
     public let operation: String
     /// Whether an answer can be streamed.
@@ -86,6 +89,7 @@ public final class Endpoint: Sendable, Equatable {
     public init(name: String, path: StaticString, operation: String, canStream: Bool) {
         self.name = name
         self.path = path
+        pathBehindBase = Array([UInt8](path).dropFirst("/v1".utf8.count))
         self.operation = operation
         self.canStream = canStream
     }

@@ -28,6 +28,21 @@ public enum JSONNumber {
 
     /// The number as an integer when it is a whole one that fits (`1e2` and `1.0` are); else nil.
     public static func integer(_ bytes: Span<UInt8>) -> Int? {
+        plainInteger(bytes) ?? scaledInteger(bytes)
+    }
+
+    /// Most are a few digits, which cannot overflow.
+    private static func plainInteger(_ bytes: Span<UInt8>) -> Int? {
+        guard bytes.count <= 18 else { return nil }
+        var number = 0
+        for index in bytes.indices {
+            guard bytes[index].isASCIIDigit else { return nil }
+            number = number &* 10 &+ Int(bytes[index] &- UInt8(ascii: "0"))
+        }
+        return number
+    }
+
+    private static func scaledInteger(_ bytes: Span<UInt8>) -> Int? {
         var mantissa = 0
         var isNegative = false
         var scale = 0

@@ -4,10 +4,14 @@ import Primitives
 /// Reads a JSON text into nodes; when there is no room for more, it can go on with more room.
 struct JSONParser {
     private enum Expectation {
-        /// An element or a member of the container that has just begun, or its end.
-        case first
-        /// Another element or member, or the text's value.
-        case next
+        /// The first key of an object, or its end.
+        case firstKey
+        /// Another key.
+        case key
+        /// The first element of an array, or its end.
+        case firstElement
+        /// Another element, the value of a key, or the text's.
+        case value
         /// The end of the text.
         case nothing
     }
@@ -15,7 +19,7 @@ struct JSONParser {
     /// How many nodes there are.
     private(set) var count = 0
     private var at = 0
-    private var expected = Expectation.next
+    private var expected = Expectation.value
     /// The innermost container that is open, and what it is. While a container is open, its `next`
     /// is the one around it.
     private var container: UInt32 = 0
@@ -23,12 +27,12 @@ struct JSONParser {
     private var depth = 0
 
     /// Reads on to the end of the text. False: `nodes` is full.
+    @inline(__always)
     mutating func run(
         _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) -> Bool {
         while expected != .nothing {
-            // A step makes a key and a value at most.
-            guard nodes.count - count >= 2 else { return false }
+            guard count < nodes.count else { return false }
             try step(bytes, &nodes)
         }
         skipSpace(bytes)
@@ -38,29 +42,31 @@ struct JSONParser {
         return true
     }
 
-    /// Reads an element, or a key with its value, and what ends there; or the beginning of a
+    /// Reads a key with its colon, or an element and what ends there, or the beginning of a
     /// container.
     @inline(__always)
     private mutating func step(
         _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
-        var byte = try nextByte(bytes)
-        if expected == .first, byte == closingBracket { return try end(bytes, &nodes) }
-        if isInObject {
-            guard byte == UInt8(ascii: "\"") else {
-                throw JSONFailure("expected a string as key", at: at, in: bytes)
-            }
+        let byte = try nextByte(bytes)
+        if byte == UInt8(ascii: "\"") {
             try readString(bytes, &nodes)
+            guard expected == .key || expected == .firstKey else { return try end(bytes, &nodes) }
             guard try nextByte(bytes) == UInt8(ascii: ":") else {
                 throw JSONFailure("expected ':'", at: at, in: bytes)
             }
             at += 1
-            byte = try nextByte(bytes)
+            return expected = .value
+        }
+        switch expected {
+        case .firstKey where byte == UInt8(ascii: "}"): return try end(bytes, &nodes)
+        case .firstElement where byte == UInt8(ascii: "]"): return try end(bytes, &nodes)
+        case .firstKey, .key: throw JSONFailure("expected a string as key", at: at, in: bytes)
+        case .firstElement, .value, .nothing: break
         }
         switch byte {
         case UInt8(ascii: "{"): return try open(.object, bytes, &nodes)
         case UInt8(ascii: "["): return try open(.array, bytes, &nodes)
-        case UInt8(ascii: "\""): try readString(bytes, &nodes)
         case UInt8(ascii: "t"): try read("true", .bool, bytes, &nodes)
         case UInt8(ascii: "f"): try read("false", .bool, bytes, &nodes)
         case UInt8(ascii: "n"): try read("null", .null, bytes, &nodes)
@@ -82,9 +88,9 @@ struct JSONParser {
             let byte = try nextByte(bytes)
             if byte == UInt8(ascii: ",") {
                 at += 1
-                return expected = .next
+                return expected = isInObject ? .key : .value
             }
-            guard byte == closingBracket else {
+            guard byte == (isInObject ? UInt8(ascii: "}") : UInt8(ascii: "]")) else {
                 throw JSONFailure(
                     isInObject ? "expected ',' or '}'" : "expected ',' or ']'", at: at, in: bytes)
             }
@@ -93,8 +99,7 @@ struct JSONParser {
         expected = .nothing
     }
 
-    private var closingBracket: UInt8 { isInObject ? UInt8(ascii: "}") : UInt8(ascii: "]") }
-
+    @inline(__always)
     private mutating func open(
         _ kind: JSONTape.Kind, _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
@@ -107,7 +112,7 @@ struct JSONParser {
         nodes[count - 1].next = around
         isInObject = kind == .object
         depth += 1
-        expected = .first
+        expected = isInObject ? .firstKey : .firstElement
     }
 
     @inline(__always)
@@ -135,6 +140,7 @@ struct JSONParser {
         at = end
     }
 
+    @inline(__always)
     private mutating func read(
         _ literal: StaticString, _ kind: JSONTape.Kind, _ bytes: Span<UInt8>,
         _ nodes: inout MutableSpan<JSONTape.Node>
@@ -153,21 +159,24 @@ struct JSONParser {
     ) throws(JSONFailure) {
         let run = Self.run(bytes, from: at + 1)
         guard run.end < bytes.count, bytes[run.end] == UInt8(ascii: "\""), run.beyond_ascii == 0
-        else { return try readString(bytes, beginningWith: run, &nodes) }
+        else {
+            let string = try Self.string(bytes, from: at, beginningWith: run)
+            return append(.string, isEscaped: string.isEscaped, to: string.end, &nodes)
+        }
         append(.string, to: run.end + 1, &nodes)
     }
 
+    /// Where the string from `start` ends, and whether it has escapes.
     @inline(never)
-    private mutating func readString(
-        _ bytes: Span<UInt8>, beginningWith first: csys_string_run,
-        _ nodes: inout MutableSpan<JSONTape.Node>
-    ) throws(JSONFailure) {
+    private static func string(
+        _ bytes: Span<UInt8>, from start: Int, beginningWith first: csys_string_run
+    ) throws(JSONFailure) -> (end: Int, isEscaped: Bool) {
         var end = first.end
         var isASCII = first.beyond_ascii == 0
         var isEscaped = false
         while true {
             guard end < bytes.count else {
-                throw JSONFailure("unterminated string", at: at, in: bytes)
+                throw JSONFailure("unterminated string", at: start, in: bytes)
             }
             if bytes[end] == UInt8(ascii: "\"") { break }
             guard bytes[end] == UInt8(ascii: "\\") else {
@@ -182,10 +191,10 @@ struct JSONParser {
             isASCII = isASCII && run.beyond_ascii == 0
         }
         // Outside of strings nothing but ASCII is JSON.
-        if !isASCII, let offset = UTF8Check.firstInvalidOffset(bytes.extracting(at..<end)) {
-            throw JSONFailure("invalid UTF-8", at: at + offset, in: bytes)
+        if !isASCII, let offset = UTF8Check.firstInvalidOffset(bytes.extracting(start..<end)) {
+            throw JSONFailure("invalid UTF-8", at: start + offset, in: bytes)
         }
-        append(.string, isEscaped: isEscaped, to: end + 1, &nodes)
+        return (end + 1, isEscaped)
     }
 
     /// From `start` to the first quote, backslash or control character.

@@ -49,6 +49,7 @@ public struct JSONTape: Sendable {
     }
 
     /// Calls `body` with the range of each string of at least that length, keys included.
+    @inlinable
     public func forEachString(ofAtLeast length: Int, _ body: (Range<Int>) -> Void) {
         for index in 0..<count {
             let node = nodes[index]
@@ -64,6 +65,7 @@ public struct JSONTape: Sendable {
         guard bytes.count <= Limits.jsonBytes else {
             throw JSONFailure("the text is too long", at: 0, in: bytes)
         }
+        if nodes.count > Limits.jsonIdleNodes { nodes = [] }
         // Enough for the usual answer at once; an embedding's numbers double it a few times.
         makeRoom(min(bytes.count / 16, Limits.jsonFirstNodes) + 8)
         var parser = JSONParser()
@@ -71,6 +73,8 @@ public struct JSONTape: Sendable {
         count = parser.count
     }
 
+    /// All in one function: what the parser knows then stays in the processor's registers.
+    @inline(__always)
     private mutating func parse(
         _ bytes: Span<UInt8>, _ parser: inout JSONParser
     ) throws(JSONFailure) -> Bool {
@@ -81,7 +85,8 @@ public struct JSONTape: Sendable {
     private mutating func makeRoom(_ wanted: Int) {
         guard nodes.count < wanted else { return }
         let empty = Node(kind: .null, start: 0, end: 0, next: 0)
-        nodes.append(contentsOf: repeatElement(empty, count: wanted - nodes.count))
+        let missing = wanted - nodes.count
+        nodes.append(addingCapacity: missing) { $0.append(repeating: empty, count: missing) }
     }
 }
 
@@ -109,10 +114,6 @@ extension JSONTape {
     public func string(_ index: Int, equals literal: StaticString, in bytes: Span<UInt8>) -> Bool {
         let node = nodes[index]
         guard node.kind == .string else { return false }
-        // Most are not even as long.
-        guard node.isEscaped || Int(node.end - node.start) == literal.utf8CodeUnitCount + 2 else {
-            return false
-        }
         let content = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
         guard node.isEscaped else { return content.equals(literal) }
         return JSONEscape.unescaped(content).span.equals(literal)
@@ -159,10 +160,11 @@ extension JSONTape {
     /// Calls `body` with the name, escapes undone, and the value of each member of the object node
     /// `object`: who wants several does not look at every name for each.
     @inlinable
-    public func forEachMember(
+    @inline(__always)
+    public func forEachMember<Failure: Error>(
         of object: Int = 0, in bytes: Span<UInt8>,
-        _ body: (_ name: Span<UInt8>, _ value: Int) -> Void
-    ) {
+        _ body: (_ name: Span<UInt8>, _ value: Int) throws(Failure) -> Void
+    ) throws(Failure) {
         guard object < count, nodes[object].kind == .object else { return }
         let end = Int(nodes[object].next)
         var key = object + 1
@@ -170,9 +172,9 @@ extension JSONTape {
             let node = nodes[key]
             let name = bytes.extracting(Int(node.start) + 1..<Int(node.end) - 1)
             if node.isEscaped {
-                body(stringBytes(key, in: bytes).span, key + 1)
+                try body(stringBytes(key, in: bytes).span, key + 1)
             } else {
-                body(name, key + 1)
+                try body(name, key + 1)
             }
             key = Int(nodes[key + 1].next)
         }
@@ -185,9 +187,16 @@ extension JSONTape {
     ) -> Int? {
         guard object < count, nodes[object].kind == .object else { return nil }
         let end = Int(nodes[object].next)
+        let length = name.utf8CodeUnitCount + 2
         var key = object + 1
         while key < end {
-            if string(key, equals: name, in: bytes) { return key + 1 }
+            let node = nodes[key]
+            // Most are not even as long.
+            if node.isEscaped || Int(node.end &- node.start) == length,
+                string(key, equals: name, in: bytes)
+            {
+                return key + 1
+            }
             key = Int(nodes[key + 1].next)
         }
         return nil

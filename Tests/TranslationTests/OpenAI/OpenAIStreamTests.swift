@@ -148,9 +148,8 @@ import Wire
         let request = ClientRequest(
             endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: "",
             createdSeconds: 0, forwardedFields: HeaderFields())
-        var target = TargetOptions()
-        target.model = "b"
-        let edited = OpenAIRequestEditor(request: request, target: target).body()
+        let editor = OpenAIRequestEditor(request: request, model: "b", isLegacyDialect: false)
+        let edited = editor.body()
         #expect(String(decoding: edited, as: UTF8.self) == sent)
     }
 

@@ -89,6 +89,17 @@ enum BedrockTarget {
     }
 }
 
+extension BackendCall {
+    /// All requests in order.
+    var requests: [UpstreamRequest] { (0..<requestCount).map { request($0) } }
+
+    /// The result, with memory of its own.
+    func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
+        var tape = JSONTape()
+        return try finish(answers, tape: &tape)
+    }
+}
+
 extension TargetOptions {
     /// The options of a vector's `target` and `profile`.
     init(vector target: JSONValue, profile: JSONValue? = nil) {

@@ -3,20 +3,29 @@ public import Wire
 
 /// Reads what routing, limits and metering must know out of a request, in one validating pass.
 public enum RequestSummaryReader {
-    private enum Field: CaseIterable {
+    private enum Field: UInt8 {
         case model, stream, streamOptions, maximumTokens, maximumCompletionTokens, user, candidates
         case serviceTier
 
-        var name: StaticString {
-            switch self {
-            case .model: "model"
-            case .stream: "stream"
-            case .streamOptions: "stream_options"
-            case .maximumTokens: "max_tokens"
-            case .maximumCompletionTokens: "max_completion_tokens"
-            case .user: "user"
-            case .candidates: "n"
-            case .serviceTier: "service_tier"
+        init?(_ name: Span<UInt8>) {
+            if name.equals("model") {
+                self = .model
+            } else if name.equals("stream") {
+                self = .stream
+            } else if name.equals("stream_options") {
+                self = .streamOptions
+            } else if name.equals("max_tokens") {
+                self = .maximumTokens
+            } else if name.equals("max_completion_tokens") {
+                self = .maximumCompletionTokens
+            } else if name.equals("user") {
+                self = .user
+            } else if name.equals("n") {
+                self = .candidates
+            } else if name.equals("service_tier") {
+                self = .serviceTier
+            } else {
+                return nil
             }
         }
     }
@@ -43,19 +52,17 @@ public enum RequestSummaryReader {
                 "invalid_request", param: nil, "The request body must be a JSON object.")
         }
         var summary = RequestSummary()
-        var seen: [Field] = []
-        var key = 1
-        while key < tape.next(after: 0) {
-            if let field = field(at: key, tape, body) {
-                if seen.contains(field) {
-                    throw .badRequest(
-                        "invalid_request", param: "\(field.name)",
-                        "The member '\(field.name)' stands there twice.")
-                }
-                seen.append(field)
-                try read(field, at: key + 1, tape, body, into: &summary)
+        // A bit for each field.
+        var seen: UInt16 = 0
+        try tape.forEachMember(in: body) { name, value throws(APIError) in
+            guard let field = Field(name) else { return }
+            guard seen & (1 << field.rawValue) == 0 else {
+                throw .badRequest(
+                    "invalid_request", param: name.text,
+                    "The member '\(name.text)' stands there twice.")
             }
-            key = tape.next(after: key + 1)
+            seen |= 1 << field.rawValue
+            try read(field, at: value, tape, body, into: &summary)
         }
         guard !summary.model.isEmpty else {
             throw .badRequest(
@@ -64,7 +71,7 @@ public enum RequestSummaryReader {
         }
         if !endpoint.canStream { summary.isStreamed = false }
         readAttachments(tape, body, into: &summary)
-        return summary
+        return consume summary
     }
 
     /// Long strings without a space are Base64, with or without `data:` in front: their tokens have
@@ -107,15 +114,6 @@ public enum RequestSummaryReader {
         return true
     }
 
-    private static func field(
-        at key: Int, _ tape: JSONTape, _ body: Span<UInt8>
-    ) -> Field? {
-        for field in Field.allCases where tape.string(key, equals: field.name, in: body) {
-            return field
-        }
-        return nil
-    }
-
     private static func read(
         _ field: Field, at node: Int, _ tape: JSONTape, _ body: Span<UInt8>,
         into summary: inout RequestSummary
@@ -124,8 +122,10 @@ public enum RequestSummaryReader {
         guard kind != .null else { return }
         switch field {
         case .model:
-            guard kind == .string else { throw wrongType("model", "a string") }
-            summary.model = text(node, tape, body)
+            guard let model = tape.text(node, in: body) else {
+                throw wrongType("model", "a string")
+            }
+            summary.model = model
             summary.modelRange = tape.range(node)
         case .stream:
             guard kind == .bool else { throw wrongType("stream", "a boolean") }
@@ -142,16 +142,12 @@ public enum RequestSummaryReader {
             summary.maximumOutputTokens = try count(node, tape, body, "max_completion_tokens")
         case .user:
             guard kind == .string else { throw wrongType("user", "a string") }
-            summary.user = text(node, tape, body)
+            summary.user = tape.text(node, in: body)
         case .candidates: summary.candidates = max(1, try count(node, tape, body, "n"))
         case .serviceTier:
             guard kind == .string else { throw wrongType("service_tier", "a string") }
-            summary.serviceTier = text(node, tape, body)
+            summary.serviceTier = tape.text(node, in: body)
         }
-    }
-
-    private static func text(_ node: Int, _ tape: JSONTape, _ body: Span<UInt8>) -> String {
-        String(decoding: tape.stringBytes(node, in: body), as: UTF8.self)
     }
 
     private static func isTrue(_ node: Int, _ tape: JSONTape, _ body: Span<UInt8>) -> Bool {
@@ -162,9 +158,9 @@ public enum RequestSummaryReader {
     private static func count(
         _ node: Int, _ tape: JSONTape, _ body: Span<UInt8>, _ name: String
     ) throws(APIError) -> Int {
-        guard tape.kind(node) == .number,
-            let number = JSONNumber.integer(body.extracting(tape.range(node)))
-        else { throw wrongType(name, "an integer") }
+        guard let number = tape.integer(node, in: body) else {
+            throw wrongType(name, "an integer")
+        }
         return number
     }
 

@@ -3,11 +3,12 @@ import Wire
 
 /// One chat request at Bedrock: Converse, or ConverseStream when it is streamed.
 final class BedrockChatCall: BackendCall {
-    let requests: [UpstreamRequest]
+    let requestCount = 1
     let droppedParameters: [String]
     let missingImages: [[UInt8]]
 
     private let request: ClientRequest
+    private let upstreamRequest: UpstreamRequest
     private let tools: ChatTools
     private var stream: ConverseStreamReader?
 
@@ -28,18 +29,20 @@ final class BedrockChatCall: BackendCall {
         self.request = request
         tools = chat.tools
         droppedParameters = chat.dropped
-        requests = [
-            UpstreamRequest(
-                path: BedrockPath.make(
-                    modelID, operation: chat.isStreamed ? "converse-stream" : "converse"),
-                fields: BedrockPath.fields(request), body: body.body())
-        ]
+        upstreamRequest = UpstreamRequest(
+            path: BedrockPath.make(
+                modelID, operation: chat.isStreamed ? "converse-stream" : "converse"),
+            fields: BedrockPath.fields(request), body: body.body())
         if chat.isStreamed {
             stream = ConverseStreamReader(writer: ChatChunkWriter(request: request, tools: tools))
         }
     }
 
-    func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
+    func request(_ index: Int) -> UpstreamRequest { upstreamRequest }
+
+    func finish(
+        _ answers: [UpstreamAnswer], tape: inout JSONTape
+    ) throws(APIError) -> CallResult {
         guard let answer = answers.first, let document = try? JSONDocument(answer.body) else {
             throw OpenAIErrors.malformed("answered with something that is not JSON")
         }

@@ -10,10 +10,11 @@ final class BedrockEmbeddingsCall: BackendCall {
 
     private static let cohereBatch = 96
 
-    let requests: [UpstreamRequest]
+    var requestCount: Int { requests.count }
     let droppedParameters: [String] = []
 
     private let request: ClientRequest
+    private let requests: [UpstreamRequest]
     private let embeddings: EmbeddingsRequest
     /// How many inputs a call takes.
     private let batch: Int
@@ -39,7 +40,11 @@ final class BedrockEmbeddingsCall: BackendCall {
         }
     }
 
-    func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
+    func request(_ index: Int) -> UpstreamRequest { requests[index] }
+
+    func finish(
+        _ answers: [UpstreamAnswer], tape: inout JSONTape
+    ) throws(APIError) -> CallResult {
         var writer = EmbeddingsWriter(isBase64: embeddings.isBase64)
         var tokens = 0
         var missing = embeddings.inputs.count

@@ -11,64 +11,75 @@ final class OpenAICall: BackendCall {
     private let rewritesModel: Bool
     private var stream: OpenAIStream?
 
-    init(_ request: ClientRequest, _ target: TargetOptions) {
+    /// Of the options only these: an initializer would get a copy of all.
+    static func open(_ request: ClientRequest, _ target: TargetOptions) -> OpenAICall {
+        OpenAICall(
+            OpenAIRequestEditor(
+                request: request, model: target.model, isLegacyDialect: target.isLegacyDialect),
+            request, rewritesModel: target.rewritesModel)
+    }
+
+    private init(
+        _ editor: OpenAIRequestEditor, _ request: ClientRequest, rewritesModel: Bool
+    ) {
+        self.editor = editor
         self.request = request
-        rewritesModel = target.rewritesModel
-        editor = OpenAIRequestEditor(request: request, target: target)
+        self.rewritesModel = rewritesModel
         guard request.summary.isStreamed else { return }
         stream = OpenAIStream(
             wantsUsage: request.summary.wantsUsage,
-            modelName: target.rewritesModel ? request.summary.model : nil,
-            mayBeCut: request.mayBeCut)
+            modelName: rewritesModel ? request.summary.model : nil, mayBeCut: request.mayBeCut)
     }
 
     /// Made when it is sent: it then belongs to the sender alone, who adds to it.
-    var requests: [UpstreamRequest] {
+    func request(_ index: Int) -> UpstreamRequest {
         // With what the gateway adds: a credential and configured fields.
         var fields = HeaderFields(reservingFields: 8, bytes: 384)
         fields.append("content-type", "application/json")
         fields.append(
             "accept", request.summary.isStreamed ? "text/event-stream" : "application/json")
         fields.append(contentsOf: request.forwardedFields)
-        return [
-            UpstreamRequest(
-                path: Self.path(request.endpoint), fields: fields, body: editor.body())
-        ]
+        return UpstreamRequest(
+            path: request.endpoint.pathBehindBase, fields: fields, body: editor.body())
     }
 
-    /// The endpoint's path behind the backend's base URL, which holds the `/v1` already.
-    private static func path(_ endpoint: Endpoint) -> [UInt8] {
-        endpoint.path.withUTF8Buffer { unsafe Array($0.dropFirst("/v1".utf8.count)) }
+    func finish(
+        _ answers: [UpstreamAnswer], tape: inout JSONTape
+    ) throws(APIError) -> CallResult {
+        let body = answers.isEmpty ? [] : answers[0].body
+        let bytes = body.span
+        guard (try? tape.parse(bytes)) != nil, tape.isObject else {
+            throw OpenAIErrors.malformed("answered with something that is not a JSON object")
+        }
+        let members = OpenAIMembers(tape, bytes)
+        if members.choices == nil, let error = members.error, tape.kind(error) == .object {
+            throw classify(answers[0])
+        }
+        return CallResult(
+            body: renamed(body, members.model.map { tape.range($0) }),
+            usage: members.usage.flatMap { OpenAIUsage.read($0, tape, bytes) },
+            finishReason: members.choices.flatMap { Self.finishReason($0, tape, bytes) },
+            serviceTier: members.serviceTier.flatMap { tape.text($0, in: bytes) })
     }
 
-    func finish(_ answers: [UpstreamAnswer]) throws(APIError) -> CallResult {
-        var tape = JSONTape()
-        guard let answer = answers.first, (try? tape.parse(answer.body.span)) != nil, tape.isObject
-        else { throw OpenAIErrors.malformed("answered with something that is not a JSON object") }
-        let bytes = answer.body.span
-        let choices = tape.member("choices", in: bytes)
-        if choices == nil, let error = tape.member("error", in: bytes), tape.kind(error) == .object
-        {
-            throw classify(answer)
+    /// That of the first choice.
+    private static func finishReason(
+        _ choices: Int, _ tape: JSONTape, _ bytes: Span<UInt8>
+    ) -> String? {
+        guard tape.kind(choices) == .array, tape.next(after: choices) > choices + 1 else {
+            return nil
         }
-        var result = CallResult(body: answer.body)
-        if rewritesModel, let model = tape.member("model", in: bytes) {
-            var editor = JSONEditor()
-            editor.replace(tape.range(model), with: JSONText.string(request.summary.model))
-            result.body = editor.apply(to: bytes)
+        return OpenAIChoice(tape, choices + 1, bytes).finishReason.flatMap {
+            tape.text($0, in: bytes)
         }
-        if let usage = tape.member("usage", in: bytes) {
-            result.usage = OpenAIUsage.read(usage, tape, bytes)
-        }
-        if let choices, tape.kind(choices) == .array, tape.next(after: choices) > choices + 1,
-            let reason = tape.member("finish_reason", of: choices + 1, in: bytes)
-        {
-            result.finishReason = tape.text(reason, in: bytes)
-        }
-        if let tier = tape.member("service_tier", in: bytes) {
-            result.serviceTier = tape.text(tier, in: bytes)
-        }
-        return result
+    }
+
+    /// The body with the client's name of the model in it, where the target says so.
+    private func renamed(_ body: [UInt8], _ model: Range<Int>?) -> [UInt8] {
+        guard rewritesModel, let model else { return body }
+        var editor = JSONEditor()
+        editor.replace(model, with: JSONText.string(request.summary.model))
+        return editor.apply(to: body.span)
     }
 
     func begin(_ head: ResponseHead, into output: inout StreamOutput) {
@@ -106,32 +117,5 @@ enum JSONText {
         var writer = JSONWriter()
         writer.string(text: text)
         return writer.bytes
-    }
-}
-
-/// The `usage` object of OpenAI-shaped answers.
-enum OpenAIUsage {
-    /// The tokens; nil when it holds no counts (rule F3: details may be null or missing).
-    static func read(_ usage: Int, _ tape: JSONTape, _ bytes: Span<UInt8>) -> TokenUsage? {
-        func count(_ name: StaticString, _ object: Int) -> Int? {
-            tape.member(name, of: object, in: bytes).flatMap { tape.integer($0, in: bytes) }
-        }
-        guard let input = count("prompt_tokens", usage) ?? count("total_tokens", usage) else {
-            return nil
-        }
-        var tokens = TokenUsage()
-        tokens.input = TokenUsage.count(input)
-        tokens.output = TokenUsage.count(count("completion_tokens", usage))
-        if let details = tape.member("prompt_tokens_details", of: usage, in: bytes) {
-            tokens.cacheRead = TokenUsage.count(count("cached_tokens", details))
-            // vLLM's created_cache_tokens are no charge of their own: only OpenAI's name counts.
-            tokens.cacheWrite = TokenUsage.count(count("cache_write_tokens", details))
-            tokens.audioInput = TokenUsage.count(count("audio_tokens", details))
-        }
-        if let details = tape.member("completion_tokens_details", of: usage, in: bytes) {
-            tokens.reasoning = TokenUsage.count(count("reasoning_tokens", details))
-            tokens.audioOutput = TokenUsage.count(count("audio_tokens", details))
-        }
-        return tokens
     }
 }

@@ -8,7 +8,7 @@ public enum OpenAIProvider {
         kind: "openai", telemetryName: "openai",
         endpoints: [.chatCompletions, .completions, .embeddings],
         open: { request, target throws(APIError) in
-            OpenAICall(request, target)
+            OpenAICall.open(request, target)
         },
         authorize: authorize)
 

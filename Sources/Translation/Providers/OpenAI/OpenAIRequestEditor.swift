@@ -8,10 +8,10 @@ struct OpenAIRequestEditor {
     private let model: String?
     private let isLegacyDialect: Bool
 
-    init(request: ClientRequest, target: TargetOptions) {
+    init(request: ClientRequest, model: String?, isLegacyDialect: Bool) {
         self.request = request
-        model = target.model == request.summary.model ? nil : target.model
-        isLegacyDialect = target.isLegacyDialect
+        self.model = model == request.summary.model ? nil : model
+        self.isLegacyDialect = isLegacyDialect
     }
 
     func body() -> [UInt8] {

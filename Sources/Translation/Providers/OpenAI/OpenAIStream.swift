@@ -83,7 +83,7 @@ private struct OpenAIChunkReader {
             output.hasBegun = true
             return output.bytes.append(span: event.raw())
         }
-        let members = OpenAIChunkMembers(tape, data)
+        let members = OpenAIMembers(tape, data)
         if let error = members.error, tape.kind(error) != .null {
             output.state = .failed(OpenAIErrors.inStream(data.array, at: tape.range(error)))
             return
@@ -100,7 +100,7 @@ private struct OpenAIChunkReader {
     }
 
     private mutating func read(
-        _ members: OpenAIChunkMembers, _ bytes: Span<UInt8>, _ output: inout StreamOutput
+        _ members: OpenAIMembers, _ bytes: Span<UInt8>, _ output: inout StreamOutput
     ) {
         if let tier = members.serviceTier.flatMap({ tape.text($0, in: bytes) }) {
             output.serviceTier = tier
@@ -112,14 +112,14 @@ private struct OpenAIChunkReader {
         var choice = choices + 1
         let end = tape.next(after: choices)
         while choice < end {
-            read(OpenAIChoiceMembers(tape, choice, bytes), bytes, &output)
+            read(OpenAIChoice(tape, choice, bytes), bytes, &output)
             choice = tape.next(after: choice)
         }
     }
 
     /// Remembers how a choice ends, and how much it says.
     private mutating func read(
-        _ choice: OpenAIChoiceMembers, _ bytes: Span<UInt8>, _ output: inout StreamOutput
+        _ choice: OpenAIChoice, _ bytes: Span<UInt8>, _ output: inout StreamOutput
     ) {
         if let reason = choice.finishReason, tape.kind(reason) == .string,
             tape.range(reason).count > 2
@@ -134,7 +134,7 @@ private struct OpenAIChunkReader {
     }
 
     /// What must change in this chunk; nil when all of it is to be left out.
-    private func edits(_ members: OpenAIChunkMembers, _ bytes: Span<UInt8>) -> JSONEditor? {
+    private func edits(_ members: OpenAIMembers, _ bytes: Span<UInt8>) -> JSONEditor? {
         var editor = JSONEditor()
         if let modelName, let model = members.model {
             editor.replace(tape.range(model), with: modelName)
@@ -149,59 +149,5 @@ private struct OpenAIChunkReader {
             key: tape.range(usage - 1), value: tape.range(usage), ofObjectAt: tape.range(0),
             in: bytes)
         return editor
-    }
-}
-
-/// Where the members of a chunk lie that are looked at: the first of each name.
-struct OpenAIChunkMembers {
-    private(set) var error: Int?
-    private(set) var choices: Int?
-    private(set) var usage: Int?
-    private(set) var model: Int?
-    private(set) var serviceTier: Int?
-    private(set) var obfuscation: Int?
-
-    init(_ tape: JSONTape, _ bytes: Span<UInt8>) {
-        tape.forEachMember(in: bytes) { name, value in
-            if name.equals("choices") {
-                choices = choices ?? value
-            } else if name.equals("model") {
-                model = model ?? value
-            } else if name.equals("usage") {
-                usage = usage ?? value
-            } else if name.equals("error") {
-                error = error ?? value
-            } else if name.equals("service_tier") {
-                serviceTier = serviceTier ?? value
-            } else if name.equals("obfuscation") {
-                obfuscation = obfuscation ?? value
-            }
-        }
-    }
-}
-
-/// The same for one choice of a chunk.
-struct OpenAIChoiceMembers {
-    private(set) var index: Int?
-    private(set) var delta: Int?
-    private(set) var text: Int?
-    private(set) var finishReason: Int?
-
-    /// What a delta or a text holds beside what it says: syntax of about the length of its name and
-    /// 9.
-    var syntaxBytes: Int { delta == nil ? 13 : 14 }
-
-    init(_ tape: JSONTape, _ choice: Int, _ bytes: Span<UInt8>) {
-        tape.forEachMember(of: choice, in: bytes) { name, value in
-            if name.equals("delta") {
-                delta = delta ?? value
-            } else if name.equals("index") {
-                index = index ?? value
-            } else if name.equals("finish_reason") {
-                finishReason = finishReason ?? value
-            } else if name.equals("text") {
-                text = text ?? value
-            }
-        }
     }
 }

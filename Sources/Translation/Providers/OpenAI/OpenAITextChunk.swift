@@ -13,7 +13,7 @@ struct OpenAITextChunk {
 
     /// Remembers a chunk that has been passed on with these edits, if it is of that kind.
     mutating func learn(
-        _ members: OpenAIChunkMembers, _ tape: JSONTape, _ data: Span<UInt8>, _ editor: JSONEditor
+        _ members: OpenAIMembers, _ tape: JSONTape, _ data: Span<UInt8>, _ editor: JSONEditor
     ) {
         pattern.forget()
         guard let choices = members.choices, tape.kind(choices) == .array,
@@ -21,7 +21,7 @@ struct OpenAITextChunk {
             tape.next(after: choices + 1) == tape.next(after: choices),
             members.usage.map({ tape.kind($0) == .null }) ?? true
         else { return }
-        let choice = OpenAIChoiceMembers(tape, choices + 1, data)
+        let choice = OpenAIChoice(tape, choices + 1, data)
         guard choice.finishReason.map({ tape.kind($0) == .null }) ?? true,
             let said = choice.delta ?? choice.text,
             let text = Self.text(of: said, tape, data)

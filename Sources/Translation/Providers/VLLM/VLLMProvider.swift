@@ -9,7 +9,7 @@ public enum VLLMProvider {
         endpoints: [.chatCompletions, .completions, .embeddings],
         open: { request, target throws(APIError) in
             try refuseIgnoredConstraints(request)
-            return OpenAICall(request, target)
+            return OpenAICall.open(request, target)
         },
         authorize: OpenAIProvider.authorize)
 
