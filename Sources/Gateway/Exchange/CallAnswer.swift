@@ -10,7 +10,7 @@ extension CallInProgress {
         noteFirstByte(context)
         let answers = attempt.legs.map { UpstreamAnswer(head: $0.head, body: $0.body) }
         do throws(APIError) {
-            let result = try attempt.call.finish(answers, tape: &context.tape)
+            var result = try attempt.call.finish(answers, tape: &context.tape)
             plan.metrics.attempt(
                 backend: plan.backends[attempt.backend].name, outcome: .success,
                 shard: context.shard)
@@ -18,14 +18,16 @@ extension CallInProgress {
                 status: 200, error: nil,
                 usage: result.usage.map { .reported($0) } ?? .estimated(reservedUsage),
                 finishReason: result.finishReason, serviceTier: result.serviceTier)
-            var fields = result.fields
+            // Taken out, so that they grow in their own memory.
+            var fields = HeaderFields()
+            swap(&fields, &result.fields)
             fields.append("content-type", "application/json")
             if let cost = cost(of: ending) {
                 fields.append("x-sluice-cost-usd", MoneyText.dollars(nanodollars: cost))
             }
             answer(
-                status: 200, fields: fields, body: result.body, ending: ending, context: context,
-                orders: orders)
+                status: 200, fields: consume fields, body: result.body, ending: ending,
+                context: context, orders: orders)
         } catch {
             fail(error, .malformed, context: &context, orders: orders)
         }
@@ -191,15 +193,14 @@ extension CallInProgress {
     // MARK: - Heads
 
     private func answer(
-        status: Int, fields: HeaderFields, body: [UInt8], ending: CallEnding,
+        status: Int, fields: consuming HeaderFields, body: [UInt8], ending: CallEnding,
         context: ExchangeContext, orders: ExchangeOrders
     ) {
-        var fields = fields
         let body = origin.compressed(body, &fields)
         settle(ending, responseBytes: body.count, context: context, orders: orders)
         appendCommonFields(to: &fields, context: context)
         orders.head = ExchangeOrders.Head(
-            status: status, fields: fields, framing: .length(body.count))
+            status: status, fields: consume fields, framing: .length(body.count))
         // A small one is copied into memory that is there already, a large one handed on.
         if body.count < Limits.gatheredBytes {
             orders.body.append(contentsOf: body)
