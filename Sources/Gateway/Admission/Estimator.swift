@@ -66,19 +66,24 @@ public final class Estimator: Sendable {
     public func learn(_ sample: Sample, model: String) {
         guard sample.usage.input > 0 else { return }
         models.withLock { models in
-            guard models[model] != nil || models.count < Limits.estimatedModels else { return }
-            var averages = models[model] ?? Averages()
-            let isFirst = averages.outputTokens == nil
-            if let bytes = sample.promptBytes {
-                Self.learn(bytes, sample.usage.input, isFirst, &averages.bytesPerInputToken)
+            if let known = models.index(forKey: model) {
+                Self.learn(sample, &models.values[known])
+            } else if models.count < Limits.estimatedModels {
+                Self.learn(sample, &models[model, default: Averages()])
             }
-            // Of a few tokens most is syntax.
-            if let bytes = sample.answerBytes, sample.usage.output >= 16 {
-                Self.learn(bytes, sample.usage.output, isFirst, &averages.bytesPerOutputToken)
-            }
-            Self.learn(output: sample.usage.output, &averages)
-            models[model] = averages
         }
+    }
+
+    private static func learn(_ sample: Sample, _ averages: inout Averages) {
+        let isFirst = averages.outputTokens == nil
+        if let bytes = sample.promptBytes {
+            learn(bytes, sample.usage.input, isFirst, &averages.bytesPerInputToken)
+        }
+        // Of a few tokens most is syntax.
+        if let bytes = sample.answerBytes, sample.usage.output >= 16 {
+            learn(bytes, sample.usage.output, isFirst, &averages.bytesPerOutputToken)
+        }
+        learn(output: sample.usage.output, &averages)
     }
 
     private static func learn(

@@ -24,45 +24,47 @@ enum AccessLogLine {
     }
 
     private static func appendJSON(_ row: LedgerRow, to line: inout [UInt8]) {
-        line.append(addingCapacity: capacity(row)) { output in
-            output.append("{\"ts\":\"")
-            RFC3339.append(WallTime(milliseconds: row.startedAtMilliseconds), to: &output)
-            text("\",\"id\":\"", row.id, &output)
-            text("\",\"request_id\":\"", row.requestID, &output)
-            text("\",\"tenant\":\"", row.tenant, &output)
-            text("\",\"key_id\":\"", row.keyID, &output)
-            text("\",\"endpoint\":\"", row.endpoint, &output)
-            text("\",\"route\":\"", row.route, &output)
-            text("\",\"backend\":\"", row.backend, &output)
-            text("\",\"model\":\"", row.model, &output)
-            text("\",\"upstream_model\":\"", row.upstreamModel, &output)
-            output.append("\",\"streamed\":")
-            if row.isStreamed { output.append("true") } else { output.append("false") }
-            number(",\"status\":", row.status, &output)
-            if let code = row.errorCode { member(",\"error_code\":\"", code, &output) }
-            if let reason = row.finishReason { member(",\"finish_reason\":\"", reason, &output) }
-            number(",\"attempts\":", row.attempts, &output)
-            number(",\"input_tokens\":", row.usage.input, &output)
-            number(",\"output_tokens\":", row.usage.output, &output)
-            number(",\"cache_read_tokens\":", row.usage.cacheRead, &output)
-            number(",\"cache_write_tokens\":", row.usage.cacheWrite, &output)
-            number(",\"reasoning_tokens\":", row.usage.reasoning, &output)
-            member(",\"usage_source\":\"", row.usageSource.rawValue, &output)
-            output.append(",\"cost_nanousd\":")
-            if let cost = row.costNanodollars {
-                output.append(decimal: cost)
-            } else {
-                output.append("null")
-            }
-            if let time = row.timeToFirstTokenMilliseconds {
-                number(",\"ttft_ms\":", time, &output)
-            }
-            number(",\"duration_ms\":", row.durationMilliseconds, &output)
-            number(",\"overhead_us\":", row.overheadMicroseconds, &output)
-            number(",\"request_bytes\":", row.requestBytes, &output)
-            number(",\"response_bytes\":", row.responseBytes, &output)
-            output.append("}\n")
+        line.append(addingCapacity: capacity(row)) { writeJSON(row, to: &$0) }
+    }
+
+    private static func writeJSON(_ row: LedgerRow, to output: inout OutputSpan<UInt8>) {
+        output.append("{\"ts\":\"")
+        RFC3339.append(WallTime(milliseconds: row.startedAtMilliseconds), to: &output)
+        text("\",\"id\":\"", row.id, &output)
+        text("\",\"request_id\":\"", row.requestID, &output)
+        text("\",\"tenant\":\"", row.tenant, &output)
+        text("\",\"key_id\":\"", row.keyID, &output)
+        text("\",\"endpoint\":\"", row.endpoint, &output)
+        text("\",\"route\":\"", row.route, &output)
+        text("\",\"backend\":\"", row.backend, &output)
+        text("\",\"model\":\"", row.model, &output)
+        text("\",\"upstream_model\":\"", row.upstreamModel, &output)
+        output.append("\",\"streamed\":")
+        if row.isStreamed { output.append("true") } else { output.append("false") }
+        number(",\"status\":", row.status, &output)
+        if let code = row.errorCode { member(",\"error_code\":\"", code, &output) }
+        if let reason = row.finishReason { member(",\"finish_reason\":\"", reason, &output) }
+        number(",\"attempts\":", row.attempts, &output)
+        number(",\"input_tokens\":", row.usage.input, &output)
+        number(",\"output_tokens\":", row.usage.output, &output)
+        number(",\"cache_read_tokens\":", row.usage.cacheRead, &output)
+        number(",\"cache_write_tokens\":", row.usage.cacheWrite, &output)
+        number(",\"reasoning_tokens\":", row.usage.reasoning, &output)
+        member(",\"usage_source\":\"", row.usageSource.rawValue, &output)
+        output.append(",\"cost_nanousd\":")
+        if let cost = row.costNanodollars {
+            output.append(decimal: cost)
+        } else {
+            output.append("null")
         }
+        if let time = row.timeToFirstTokenMilliseconds {
+            number(",\"ttft_ms\":", time, &output)
+        }
+        number(",\"duration_ms\":", row.durationMilliseconds, &output)
+        number(",\"overhead_us\":", row.overheadMicroseconds, &output)
+        number(",\"request_bytes\":", row.requestBytes, &output)
+        number(",\"response_bytes\":", row.responseBytes, &output)
+        output.append("}\n")
     }
 
     /// Room for a line: names, numbers and punctuation, and each byte of a text as `\u0000`.
@@ -114,18 +116,21 @@ enum AccessLogLine {
     /// Whether each byte stands for itself, in JSON and on a terminal. Eight are looked at at once.
     private static func isPlain(_ bytes: Span<UInt8>) -> Bool {
         var found: UInt64 = 0
-        var at = 0
-        while at + 8 <= bytes.count {
-            found |= specials(
-                unsafe bytes.bytes.unsafeLoadUnaligned(fromByteOffset: at, as: UInt64.self))
-            at += 8
+        if bytes.count >= 8 {
+            // The last eight may have been looked at in part.
+            let last = bytes.count - 8
+            for at in stride(from: 0, to: last, by: 8) { found |= specials(eight(bytes, at: at)) }
+            found |= specials(eight(bytes, at: last))
+        } else {
+            var all: UInt64 = 0x2020_2020_2020_2020
+            for index in bytes.indices { all = all << 8 | UInt64(bytes[index]) }
+            found = specials(all)
         }
-        var rest: UInt64 = 0x2020_2020_2020_2020
-        while at < bytes.count {
-            rest = rest << 8 | UInt64(bytes[at])
-            at += 1
-        }
-        return (found | specials(rest)) & 0x8080_8080_8080_8080 == 0
+        return found & 0x8080_8080_8080_8080 == 0
+    }
+
+    private static func eight(_ bytes: Span<UInt8>, at offset: Int) -> UInt64 {
+        unsafe bytes.bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }
 
     /// The highest bit is set of a byte that is a control, DEL, a quote, a backslash or not ASCII.

@@ -43,7 +43,8 @@ extension CallInProgress {
         stage = .settled
         self.responseBytes += responseBytes
         plan.metrics.requestsInFlight.add(-1)
-        let cost = cost(of: ending)
+        let price = price
+        let cost = cost(of: ending, at: price)
         if let reservation = reservation.take() {
             let used = QuotaAmounts(
                 ending.tokens ?? TokenUsage(), costNanodollars: cost ?? 0, price: price,
@@ -56,7 +57,7 @@ extension CallInProgress {
                 backend: backendName, route: plan.routes[route].name, shard: context.shard)
         }
         var row = LedgerRow()
-        describe(ending, cost: cost, context: context, in: &row)
+        describe(ending, price: price, cost: cost, context: context, in: &row)
         record(ending, row: row, context: context)
         plan.appendLogLine(row, to: &orders.logLine)
         orders.settledRecord = orders.records.count
@@ -87,7 +88,9 @@ extension CallInProgress {
     }
 
     /// What the call costs in nano-dollars: 0 when no work was done, nil when the price is unknown.
-    func cost(of ending: CallEnding) -> Int64? {
+    func cost(of ending: CallEnding) -> Int64? { cost(of: ending, at: price) }
+
+    private func cost(of ending: CallEnding, at price: Price?) -> Int64? {
         guard let tokens = ending.tokens else { return 0 }
         return price?.cost(of: tokens, serviceTier: ending.serviceTier)
     }
@@ -144,12 +147,13 @@ extension CallInProgress {
     }
 
     private func describe(
-        _ ending: CallEnding, cost: Int64?, context: ExchangeContext, in row: inout LedgerRow
+        _ ending: CallEnding, price: Price?, cost: Int64?, context: ExchangeContext,
+        in row: inout LedgerRow
     ) {
         describe(in: &row)
         row.status = ending.status
         row.errorCode =
-            ending.cutLimit == nil ? ending.error.map { $0.code ?? $0.type } : "limit_cut"
+            ending.cutLimit == nil ? ending.error?.code ?? ending.error?.type : "limit_cut"
         row.finishReason = ending.finishReason
         row.usage = ending.tokens ?? TokenUsage()
         switch ending.usage {
@@ -201,7 +205,7 @@ extension CallInProgress {
                 provider: provider?.telemetryName ?? "", operation: request.endpoint.operation,
                 upstreamModel: plan.routes[route].isGlob ? "" : row.upstreamModel),
             status: ending.status)
-        outcome.errorType = ending.error == nil ? nil : row.errorCode
+        if case .some = ending.error { outcome.errorType = row.errorCode }
         outcome.usage = ending.tokens
         outcome.costNanodollars = row.costNanodollars
         outcome.durationNanoseconds = context.now.nanoseconds(since: origin.receivedAt)

@@ -69,11 +69,21 @@ public struct LedgerRow: Sendable, Equatable {
 
     /// Cuts the texts that others have sent: clients their model and user, backends the rest.
     mutating func clipTexts() {
-        model = Self.clipped(model)
-        upstreamModel = Self.clipped(upstreamModel)
-        user = user.map { Self.clipped($0) }
-        errorCode = errorCode.map { Self.clipped($0) }
-        finishReason = finishReason.map { Self.clipped($0) }
+        Self.clip(&model)
+        Self.clip(&upstreamModel)
+        Self.clip(&user)
+        Self.clip(&errorCode)
+        Self.clip(&finishReason)
+    }
+
+    private static func clip(_ text: inout String) {
+        if text.utf8.count > Limits.ledgerTextBytes { text = clipped(text) }
+    }
+
+    private static func clip(_ text: inout String?) {
+        if let count = text?.utf8.count, count > Limits.ledgerTextBytes {
+            text = text.map { clipped($0) }
+        }
     }
 
     /// The beginning of a text, whole characters of at most `Limits.ledgerTextBytes`.

@@ -85,20 +85,27 @@ extension OutputSpan<UInt8> {
     @inlinable
     @inline(__always)
     public mutating func append(bigEndian number: UInt64) {
-        unsafe Swift.withUnsafeBytes(of: number.bigEndian) { unsafe append(raw: $0) }
+        append(bytesOf: number.bigEndian)
     }
 
     /// Writes a number's bytes, the most significant one first.
     @inlinable
     @inline(__always)
     public mutating func append(bigEndian number: UInt32) {
-        unsafe Swift.withUnsafeBytes(of: number.bigEndian) { unsafe append(raw: $0) }
+        append(bytesOf: number.bigEndian)
     }
 
     @inlinable
     @inline(__always)
-    mutating func append(raw bytes: UnsafeRawBufferPointer) {
-        unsafe bytes.withMemoryRebound(to: UInt8.self) { unsafe append(copying: $0) }
+    mutating func append(bytesOf number: some FixedWidthInteger & BitwiseCopyable) {
+        let size = number.bitWidth / 8
+        unsafe withUnsafeMutableBufferPointer { buffer, initialized in
+            precondition(size <= buffer.count - initialized)
+            guard let start = buffer.baseAddress else { return }
+            unsafe UnsafeMutableRawPointer(start + initialized).storeBytes(
+                of: number, as: type(of: number))
+            initialized += size
+        }
     }
 
     @inlinable

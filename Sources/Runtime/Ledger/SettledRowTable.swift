@@ -78,6 +78,7 @@ import Primitives
 
     mutating func advance() { reader.advance(unsafe Span(_unsafeElements: bytes)) }
 
+    @inline(__always)
     mutating func give(_ member: Int, to result: OpaquePointer?) {
         switch reader.value(member, unsafe Span(_unsafeElements: bytes)) {
         case .none: unsafe sqlite3_result_null(result)
