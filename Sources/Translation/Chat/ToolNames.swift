@@ -3,15 +3,12 @@ import Wire
 
 /// Tool names that fit every provider, and the way back (rule A30).
 struct ToolNames {
-    private var sentNames: [[UInt8]: [UInt8]] = [:]
     /// Sent name to the client's, where they differ.
     private(set) var originals: [[UInt8]: [UInt8]] = [:]
 
     /// The name to send for the client's.
     mutating func sent(for name: [UInt8]) -> [UInt8] {
-        if let known = sentNames[name] { return known }
         let sent = NameAlphabet.toolName.fit(name)
-        sentNames[name] = sent
         if sent != name { originals[sent] = name }
         return sent
     }

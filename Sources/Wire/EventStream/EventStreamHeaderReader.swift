@@ -20,6 +20,7 @@ struct EventStreamHeaderReader {
     }
 
     /// The next header; nil behind the last one.
+    @inline(__always)
     mutating func next(_ bytes: Span<UInt8>) throws(EventStreamFailure) -> Header? {
         guard at < end else { return nil }
         let name = at + 1..<at + 1 + Int(bytes[at])

@@ -18,7 +18,12 @@ struct JSONParser {
 
     /// How many nodes there are.
     private(set) var count = 0
-    private var at = 0
+    /// What cannot be negative need not be checked for that with each byte.
+    private var offset: UInt32 = 0
+    private var at: Int {
+        get { Int(offset) }
+        set { offset = UInt32(truncatingIfNeeded: newValue) }
+    }
     private var expected = Expectation.value
     /// The innermost container that is open, and what it is. While a container is open, its `next`
     /// is the one around it.

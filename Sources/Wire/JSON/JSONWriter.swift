@@ -10,6 +10,9 @@ public struct JSONWriter: Sendable {
     /// An empty text.
     public init() {}
 
+    /// An empty text that will probably be that long.
+    public init(reservingBytes count: Int) { bytes.reserveCapacity(count) }
+
     /// Begins another text behind what has been written.
     public mutating func beginDocument() { needsComma = false }
 
@@ -168,7 +171,7 @@ public struct JSONWriter: Sendable {
     }
 
     private mutating func appendQuoted(_ text: Span<UInt8>) {
-        guard Self.plainCount(text, from: 0) == text.count else {
+        guard Self.isPlain(text) else {
             bytes.append(UInt8(ascii: "\""))
             appendEscaped(text)
             return bytes.append(UInt8(ascii: "\""))
@@ -178,6 +181,11 @@ public struct JSONWriter: Sendable {
             output.append(span: text)
             output.append("\"")
         }
+    }
+
+    /// Whether a text needs no escapes.
+    public static func isPlain(_ text: Span<UInt8>) -> Bool {
+        plainCount(text, from: 0) == text.count
     }
 
     /// The index of the first byte from `start` on that must be escaped; the end without one.

@@ -18,6 +18,7 @@ struct ChatAnswerWriter {
         let calls = visibleCalls(answer)
         let reason = answer.stopReason.finishReason(
             hasCalls: !calls.isEmpty, isLegacy: tools.isLegacy)
+        writer = JSONWriter(reservingBytes: (text?.count ?? 0) + 640)
         writer.beginObject()
         writer.key("id")
         writer.string(text: "chatcmpl-\(request.uniqueID)")
@@ -48,11 +49,9 @@ struct ChatAnswerWriter {
             writer.string(text: tier)
         }
         writer.endObject()
-        var result = CallResult(body: writer.bytes)
-        result.usage = answer.usage
-        result.finishReason = "\(reason)"
-        result.serviceTier = answer.serviceTier
-        return result
+        return CallResult(
+            body: writer.bytes, usage: answer.usage, finishReason: "\(reason)",
+            serviceTier: answer.serviceTier)
     }
 
     /// The text, or the input of the tool that stands for structured output (rule A42).

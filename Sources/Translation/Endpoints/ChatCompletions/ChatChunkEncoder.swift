@@ -30,21 +30,50 @@ struct ChatChunkEncoder {
         to output: inout StreamOutput, finishReason: StaticString? = nil,
         _ delta: (inout JSONWriter) -> Void
     ) {
-        // There is a chunk for each token: what all have in common is written in one piece.
         begin(&output, "[{\"index\":0,\"delta\":{")
         delta(&writer)
-        writer.bytes.append(addingCapacity: 100) { bytes in
-            bytes.append("},\"logprobs\":null,\"finish_reason\":")
-            if let finishReason {
-                bytes.append("\"")
-                bytes.append(finishReason)
-                bytes.append("\"}]")
-            } else {
-                bytes.append("null}]")
-            }
-            bytes.append(wantsUsage ? ",\"usage\":null}\n\n" : "}\n\n")
-        }
+        let wantsUsage = wantsUsage
+        writer.bytes.append(addingCapacity: 100) { Self.end(finishReason, wantsUsage, &$0) }
         swap(&writer.bytes, &output.bytes)
+    }
+
+    /// Appends a chunk whose delta has one member, a text. There is one for each token: where the
+    /// text needs no escapes, it is written in one piece.
+    mutating func append(
+        to output: inout StreamOutput, _ name: StaticString, _ text: Span<UInt8>
+    ) {
+        guard JSONWriter.isPlain(text) else {
+            return append(to: &output) { writer in
+                writer.key(name)
+                writer.string(span: text)
+            }
+        }
+        let opening = opening
+        let length = opening.count + name.utf8CodeUnitCount + text.count
+        output.bytes.append(addingCapacity: length + 130) { bytes in
+            bytes.append(span: opening.span)
+            bytes.append("[{\"index\":0,\"delta\":{\"")
+            bytes.append(name)
+            bytes.append("\":\"")
+            bytes.append(span: text)
+            bytes.append("\"")
+            Self.end(nil, wantsUsage, &bytes)
+        }
+    }
+
+    /// What a chunk ends with, behind its delta's last member.
+    private static func end(
+        _ finishReason: StaticString?, _ wantsUsage: Bool, _ bytes: inout OutputSpan<UInt8>
+    ) {
+        bytes.append("},\"logprobs\":null,\"finish_reason\":")
+        if let finishReason {
+            bytes.append("\"")
+            bytes.append(finishReason)
+            bytes.append("\"}]")
+        } else {
+            bytes.append("null}]")
+        }
+        bytes.append(wantsUsage ? ",\"usage\":null}\n\n" : "}\n\n")
     }
 
     /// Appends the chunk without choices that carries the usage, if it was asked for (rule S8).

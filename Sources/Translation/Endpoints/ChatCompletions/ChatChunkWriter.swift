@@ -92,10 +92,7 @@ struct ChatChunkWriter {
         guard !text.isEmpty else { return }
         hasOutput = true
         output.outputBytes += text.count
-        chunks.append(to: &output) { writer in
-            writer.key("content")
-            writer.string(span: text)
-        }
+        chunks.append(to: &output, "content", text)
     }
 
     private mutating func beginCall(
@@ -185,10 +182,7 @@ struct ChatChunkWriter {
         guard !text.isEmpty else { return }
         output.outputBytes += text.count
         blocks[place(of: block, .reasoning)].text.append(span: text)
-        chunks.append(to: &output) { writer in
-            writer.key("reasoning_content")
-            writer.string(span: text)
-        }
+        chunks.append(to: &output, "reasoning_content", text)
     }
 
     /// Where the reasoning or redacted block of that index stands; it begins with its first piece.

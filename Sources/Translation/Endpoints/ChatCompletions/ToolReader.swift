@@ -13,13 +13,13 @@ struct ToolReader {
             throw RequestFields.invalid("functions", "Send 'tools' or 'functions', not both.")
         }
         var seen: [[UInt8]] = []
-        for (index, tool) in Array((given ?? functions)?.elements ?? root.elements).enumerated() {
-            let path = functions == nil ? "tools[\(index)]" : "functions[\(index)]"
-            let read = try readTool(tool, path: path, isBare: functions != nil, names: &names)
+        for (index, tool) in ((given ?? functions)?.elements ?? root.elements).enumerated() {
+            let path = ToolPath(index: index, isBare: functions != nil)
+            let read = try readTool(tool, path: path, names: &names)
             let original = names.original(of: read.name)
             guard !seen.contains(original) else {
-                let place = functions == nil ? "\(path).function.name" : "\(path).name"
-                throw RequestFields.invalid(place, "Two tools have the same name.")
+                throw RequestFields.invalid(
+                    "\(path.definition()).name", "Two tools have the same name.")
             }
             seen.append(original)
             tools.list.append(read)
@@ -44,24 +44,26 @@ struct ToolReader {
     }
 
     private func readTool(
-        _ tool: JSONValue, path: String, isBare: Bool, names: inout ToolNames
+        _ tool: JSONValue, path: ToolPath, names: inout ToolNames
     ) throws(APIError) -> ChatTools.Tool {
-        let isCustom = tool["type"]?.equals("custom") == true
-        if !isBare, !isCustom, tool["type"]?.equals("function") != true {
+        let type = tool["type"]
+        let isCustom = type?.equals("custom") == true
+        if !path.isBare, !isCustom, type?.equals("function") != true {
             throw RequestFields.unsupportedValue(
                 "\(path).type", "Only tools of type function and custom are supported.")
         }
         let definition =
-            isBare ? tool : isCustom ? tool.present("custom") : tool.present("function")
-        let place = isBare ? path : "\(path).\(isCustom ? "custom" : "function")"
+            path.isBare ? tool : isCustom ? tool.present("custom") : tool.present("function")
         guard let definition, let name = definition.present("name")?.stringBytes, !name.isEmpty
         else {
             throw .badRequest(
-                "missing_required_parameter", param: "\(place).name", "A tool needs a name.")
+                "missing_required_parameter", param: "\(path.definition(isCustom)).name",
+                "A tool needs a name.")
         }
         if isCustom, definition.present("format")?["type"]?.equals("grammar") == true {
             throw RequestFields.unsupportedValue(
-                "\(place).format", "Grammars are not supported by the model behind this name.")
+                "\(path.definition(isCustom)).format",
+                "Grammars are not supported by the model behind this name.")
         }
         // Rule A27: an optimisation of validity; later models refuse the member.
         let isStrict = definition.present("strict")?.bool == true && profile.takesStrictTools
@@ -157,5 +159,19 @@ struct ToolReader {
         }
         tools.list = tools.list.filter { tool in kept.contains { $0.name == tool.name } }
         tools.choice = allowed["mode"]?.equals("required") == true ? .any : .auto
+    }
+}
+
+/// Where a tool stands in the request, for the `param` of errors; becomes text only in one.
+private struct ToolPath: CustomStringConvertible {
+    let index: Int
+    /// It is one of the older `functions`.
+    let isBare: Bool
+
+    var description: String { isBare ? "functions[\(index)]" : "tools[\(index)]" }
+
+    /// Where what defines the tool stands.
+    func definition(_ isCustom: Bool = false) -> String {
+        isBare ? description : "\(self).\(isCustom ? "custom" : "function")"
     }
 }

@@ -24,16 +24,18 @@ final class BedrockChatCall: BackendCall {
         reader.fetchedImages = target.fetchedImages
         let chat = try reader.read(document.root)
         missingImages = chat.remoteImages
-        var body = ConverseRequestWriter(
-            request: chat, profile: profile, guardrail: target.guardrail)
         self.request = request
         tools = chat.tools
         droppedParameters = chat.dropped
+        let isStreamed = chat.isStreamed
+        var writer = ConverseRequestWriter(
+            request: consume chat, profile: profile, guardrail: target.guardrail,
+            writer: JSONWriter(reservingBytes: request.body.count + 256))
         upstreamRequest = UpstreamRequest(
             path: BedrockPath.make(
-                modelID, operation: chat.isStreamed ? "converse-stream" : "converse"),
-            fields: BedrockPath.fields(request), body: body.body())
-        if chat.isStreamed {
+                modelID, operation: isStreamed ? "converse-stream" : "converse"),
+            fields: BedrockPath.fields(request), body: writer.body())
+        if isStreamed {
             stream = ConverseStreamReader(writer: ChatChunkWriter(request: request, tools: tools))
         }
     }
@@ -43,9 +45,11 @@ final class BedrockChatCall: BackendCall {
     func finish(
         _ answers: [UpstreamAnswer], tape: inout JSONTape
     ) throws(APIError) -> CallResult {
-        guard let answer = answers.first, let document = try? JSONDocument(answer.body) else {
+        let body = answers.isEmpty ? [] : answers[0].body
+        guard (try? tape.parse(body.span)) != nil else {
             throw OpenAIErrors.malformed("answered with something that is not JSON")
         }
+        let document = JSONDocument(body, tape: tape)
         let (chat, stopReason) = try ConverseAnswerReader.read(document.root)
         var writer = ChatAnswerWriter(request: request, tools: tools)
         var result = writer.write(chat)

@@ -49,9 +49,10 @@ final class BedrockEmbeddingsCall: BackendCall {
         var tokens = 0
         var missing = embeddings.inputs.count
         for answer in answers {
-            guard let document = try? JSONDocument(answer.body) else {
+            guard (try? tape.parse(answer.body.span)) != nil else {
                 throw OpenAIErrors.malformed("answered with something that is not JSON")
             }
+            let document = JSONDocument(answer.body, tape: tape)
             let vectors = Self.vectors(document.root)
             guard vectors.count == min(batch, missing), vectors.allSatisfy(Self.isVector) else {
                 throw OpenAIErrors.malformed("answered with something that is not embeddings")

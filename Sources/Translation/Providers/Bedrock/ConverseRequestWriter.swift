@@ -6,13 +6,7 @@ struct ConverseRequestWriter {
     let request: ChatRequest
     let profile: ModelProfile
     let guardrail: TargetOptions.Guardrail?
-    var writer = JSONWriter()
-
-    init(request: ChatRequest, profile: ModelProfile, guardrail: TargetOptions.Guardrail?) {
-        self.request = request
-        self.profile = profile
-        self.guardrail = guardrail
-    }
+    var writer: JSONWriter
 
     mutating func body() -> [UInt8] {
         writer.beginObject()
