@@ -99,8 +99,8 @@ enum Samples {
         else { preconditionFailure("a sample is refused") }
         return ClientRequest(
             endpoint: .chatCompletions, body: body, summary: summary,
-            uniqueID: "0123456789abcdef01234567", createdSeconds: 1_764_000_000,
-            forwardedFields: HeaderFields())
+            uniqueID: "0123456789abcdef01234567", requestID: "", createdSeconds: 1_764_000_000,
+            traceFields: HeaderFields())
     }
 
     static func provider(_ kind: String) -> Provider {

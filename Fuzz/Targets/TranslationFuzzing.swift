@@ -53,8 +53,8 @@ enum TranslationFuzzing {
             precondition(bytes.indices.contains(summary.modelRange.lowerBound), "a lost model")
             return ClientRequest(
                 endpoint: endpoint, body: bytes, summary: summary,
-                uniqueID: "0123456789abcdef01234567", createdSeconds: 1_700_000_000,
-                forwardedFields: HeaderFields())
+                uniqueID: "0123456789abcdef01234567", requestID: "", createdSeconds: 1_700_000_000,
+                traceFields: HeaderFields())
         } catch {
             precondition(error.status == 400, "a refusal that is no 400")
             return nil

@@ -53,8 +53,8 @@ struct RequestAdmission {
         case .admitted(let reservation):
             let request = ClientRequest(
                 endpoint: endpoint, body: body, tape: keptTape(context.tape, summary, route: route),
-                summary: summary, uniqueID: origin.id, createdSeconds: origin.startedAt.seconds,
-                forwardedFields: origin.forwardedFields,
+                summary: summary, uniqueID: origin.id, requestID: origin.requestID,
+                createdSeconds: origin.startedAt.seconds, traceFields: origin.traceFields,
                 mayBeCut: summary.isStreamed && reservation.mayBeCut)
             let meter = StreamMeter(
                 isMetered: summary.isStreamed && reservation.isMetered,

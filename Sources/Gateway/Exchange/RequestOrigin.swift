@@ -13,8 +13,8 @@ struct RequestOrigin: Sendable {
     let startedAt: WallTime
     /// The client takes answers compressed by gzip.
     let acceptsGzip: Bool
-    /// Fields that may go on to a backend.
-    let forwardedFields: HeaderFields
+    /// The client's `traceparent` and `tracestate`, which go on to a backend.
+    let traceFields: HeaderFields
 
     init(head: borrowing RequestHead, context: inout ExchangeContext) {
         id = context.makeID()
@@ -26,16 +26,15 @@ struct RequestOrigin: Sendable {
         } else {
             requestID = "req_" + id
         }
-        var forwarded = HeaderFields(reservingFields: 3, bytes: 160)
+        var trace = HeaderFields()
         // W3C Trace Context: both go on, or a trace ends here.
-        if let trace = head.fields.value(of: "traceparent") {
-            forwarded.append("traceparent", trace)
+        if let parent = head.fields.value(of: "traceparent") {
+            trace.append("traceparent", parent)
             if let state = head.fields.value(of: "tracestate") {
-                forwarded.append("tracestate", state)
+                trace.append("tracestate", state)
             }
         }
-        forwarded.append("x-request-id", text: requestID)
-        forwardedFields = forwarded
+        traceFields = trace
     }
 
     /// The body of a whole answer, compressed where that is worth it and the client takes it; the

@@ -42,8 +42,10 @@ public final class ClientRequest: Sendable {
     public let uniqueID: String
     /// Unix seconds for `created`.
     public let createdSeconds: Int64
-    /// Header fields of the client that may go on to a backend (`traceparent`, `x-request-id`, …).
-    public let forwardedFields: HeaderFields
+    /// What client, log and backends know the request by (`x-request-id`).
+    public let requestID: String
+    /// The client's `traceparent` and `tracestate` (W3C Trace Context).
+    public let traceFields: HeaderFields
     /// A limit may end the answer before the backend does: `BackendCall.cut`.
     public let mayBeCut: Bool
     private let tape: JSONTape?
@@ -56,7 +58,7 @@ public final class ClientRequest: Sendable {
     /// A request; `tape` is what its body was parsed into, where that is still at hand.
     public init(
         endpoint: Endpoint, body: [UInt8], tape: JSONTape? = nil, summary: RequestSummary,
-        uniqueID: String, createdSeconds: Int64, forwardedFields: HeaderFields,
+        uniqueID: String, requestID: String, createdSeconds: Int64, traceFields: HeaderFields,
         mayBeCut: Bool = false
     ) {
         self.endpoint = endpoint
@@ -65,7 +67,8 @@ public final class ClientRequest: Sendable {
         self.summary = summary
         self.uniqueID = uniqueID
         self.createdSeconds = createdSeconds
-        self.forwardedFields = forwardedFields
+        self.requestID = requestID
+        self.traceFields = traceFields
         self.mayBeCut = mayBeCut
     }
 }

@@ -146,8 +146,8 @@ import Wire
         let summary = try RequestSummaryReader.read(
             bytes.span, tape: &tape, endpoint: .chatCompletions)
         let request = ClientRequest(
-            endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: "",
-            createdSeconds: 0, forwardedFields: HeaderFields())
+            endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: "", requestID: "",
+            createdSeconds: 0, traceFields: HeaderFields())
         let editor = OpenAIRequestEditor(request: request, model: "b", isLegacyDialect: false)
         let edited = editor.body()
         #expect(String(decoding: edited, as: UTF8.self) == sent)
@@ -198,7 +198,7 @@ import Wire
             endpoint: .chatCompletions, body: body,
             summary: try RequestSummaryReader.read(
                 body.span, tape: &tape, endpoint: .chatCompletions),
-            uniqueID: "TEST", createdSeconds: 7, forwardedFields: HeaderFields(),
+            uniqueID: "TEST", requestID: "", createdSeconds: 7, traceFields: HeaderFields(),
             mayBeCut: true)
     }
 

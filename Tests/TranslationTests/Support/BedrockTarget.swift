@@ -17,8 +17,8 @@ enum BedrockTarget {
         return ClientRequest(
             endpoint: endpoint, body: body,
             summary: try RequestSummaryReader.read(body.span, tape: &tape, endpoint: endpoint),
-            uniqueID: "TEST", createdSeconds: 1_700_000_000,
-            forwardedFields: HeaderFields())
+            uniqueID: "TEST", requestID: "", createdSeconds: 1_700_000_000,
+            traceFields: HeaderFields())
     }
 
     /// A chat call for a request, or the error that refuses it.

@@ -89,7 +89,7 @@ enum BedrockPath {
         var fields = HeaderFields()
         fields.append("content-type", "application/json")
         fields.append("accept", "application/json")
-        if let trace = request.forwardedFields.value(of: "traceparent") {
+        if let trace = request.traceFields.value(of: "traceparent") {
             fields.append("traceparent", trace)
         }
         return fields

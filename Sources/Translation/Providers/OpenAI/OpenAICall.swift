@@ -38,7 +38,8 @@ final class OpenAICall: BackendCall {
         fields.append("content-type", "application/json")
         fields.append(
             "accept", request.summary.isStreamed ? "text/event-stream" : "application/json")
-        fields.append(contentsOf: request.forwardedFields)
+        fields.append(contentsOf: request.traceFields)
+        fields.append("x-request-id", text: request.requestID)
         return UpstreamRequest(
             path: request.endpoint.pathBehindBase, fields: fields, body: editor.body())
     }
