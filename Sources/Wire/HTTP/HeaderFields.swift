@@ -79,20 +79,26 @@ public struct HeaderFields: Sendable {
 
     /// Appends a field; the name is lower-cased.
     public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
-        append(nameCount: name.count, valueCapacity: value.count) { output in
+        let start = lines.count
+        lines.append(addingCapacity: name.count + value.count + 4) { output in
             for index in name.indices { output.append(name[index].asciiLowercased) }
-        } value: { output in
+            output.append(": ")
             output.append(span: value)
+            output.append("\r\n")
         }
+        addField(at: start, nameCount: name.count)
     }
 
     /// Appends a field whose name is in lower case already.
     mutating func append(lowercaseName name: Span<UInt8>, value: Span<UInt8>) {
-        append(nameCount: name.count, valueCapacity: value.count) { output in
+        let start = lines.count
+        lines.append(addingCapacity: name.count + value.count + 4) { output in
             output.append(span: name)
-        } value: { output in
+            output.append(": ")
             output.append(span: value)
+            output.append("\r\n")
         }
+        addField(at: start, nameCount: name.count)
     }
 
     /// Appends a field with a literal, lower-case name.
@@ -113,6 +119,27 @@ public struct HeaderFields: Sendable {
     /// Appends a field with a literal, lower-case name and a decimal value.
     public mutating func append(_ name: StaticString, decimal: Int) {
         append(name, capacity: 20) { $0.append(decimal: decimal) }
+    }
+
+    /// Appends a field with a literal, lower-case name and a value of at most `capacity` bytes.
+    @inline(__always)
+    public mutating func append(
+        _ name: StaticString, capacity: Int, value: (inout OutputSpan<UInt8>) -> Void
+    ) {
+        let start = lines.count
+        lines.append(addingCapacity: name.utf8CodeUnitCount + capacity + 4) { output in
+            output.append(name)
+            output.append(": ")
+            value(&output)
+            output.append("\r\n")
+        }
+        addField(at: start, nameCount: name.utf8CodeUnitCount)
+    }
+
+    /// The line that begins at `start` and has just been written is a field.
+    private mutating func addField(at start: Int, nameCount: Int) {
+        fields.append(
+            Field(name: start..<start + nameCount, value: start + nameCount + 2..<lines.count - 2))
     }
 
     /// Appends all fields of another list.
@@ -165,30 +192,4 @@ public struct HeaderFields: Sendable {
 
     /// Writes all fields as lines of HTTP/1; they take `lineBytes`.
     func appendLines(to output: inout OutputSpan<UInt8>) { output.append(span: lines.span) }
-
-    /// Appends a field with a literal, lower-case name and a value of at most `capacity` bytes.
-    public mutating func append(
-        _ name: StaticString, capacity: Int, value: (inout OutputSpan<UInt8>) -> Void
-    ) {
-        append(
-            nameCount: name.utf8CodeUnitCount, valueCapacity: capacity,
-            name: { $0.append(name) }, value: value)
-    }
-
-    @inline(__always)
-    private mutating func append(
-        nameCount: Int, valueCapacity: Int, name: (inout OutputSpan<UInt8>) -> Void,
-        value: (inout OutputSpan<UInt8>) -> Void
-    ) {
-        let start = lines.count
-        lines.append(addingCapacity: nameCount + valueCapacity + 4) { output in
-            name(&output)
-            output.append(": ")
-            value(&output)
-            output.append("\r\n")
-        }
-        let valueStart = start + nameCount + 2
-        fields.append(
-            Field(name: start..<start + nameCount, value: valueStart..<lines.count - 2))
-    }
 }
