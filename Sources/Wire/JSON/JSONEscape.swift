@@ -1,3 +1,4 @@
+import CSys
 import Primitives
 
 /// Escapes within JSON strings (RFC 8259 section 7).
@@ -82,5 +83,16 @@ enum JSONEscape {
             unit = unit << 4 | UInt16(digit)
         }
         return unit
+    }
+}
+
+extension Span where Element == UInt8 {
+    /// What a JSON string may hold as it is: from `start` to the first quote, backslash or control
+    /// character.
+    @inline(__always)
+    func stringRun(from start: Int) -> csys_string_run {
+        unsafe withUnsafeBufferPointer { buffer in
+            unsafe csys_string_run_at(buffer.baseAddress, start, buffer.count)
+        }
     }
 }

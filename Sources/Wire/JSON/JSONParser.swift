@@ -162,7 +162,7 @@ struct JSONParser {
     private mutating func readString(
         _ bytes: Span<UInt8>, _ nodes: inout MutableSpan<JSONTape.Node>
     ) throws(JSONFailure) {
-        let run = Self.run(bytes, from: at + 1)
+        let run = bytes.stringRun(from: at + 1)
         guard run.end < bytes.count, bytes[run.end] == UInt8(ascii: "\""), run.beyond_ascii == 0
         else {
             let string = try Self.string(bytes, from: at, beginningWith: run)
@@ -191,7 +191,7 @@ struct JSONParser {
             guard let next = JSONEscape.end(bytes, from: end) else {
                 throw JSONFailure("invalid escape", at: end, in: bytes)
             }
-            let run = Self.run(bytes, from: next)
+            let run = bytes.stringRun(from: next)
             end = run.end
             isASCII = isASCII && run.beyond_ascii == 0
         }
@@ -200,14 +200,6 @@ struct JSONParser {
             throw JSONFailure("invalid UTF-8", at: start + offset, in: bytes)
         }
         return (end + 1, isEscaped)
-    }
-
-    /// From `start` to the first quote, backslash or control character.
-    @inline(__always)
-    private static func run(_ bytes: Span<UInt8>, from start: Int) -> csys_string_run {
-        unsafe bytes.withUnsafeBufferPointer { buffer in
-            unsafe csys_string_run_at(buffer.baseAddress, start, buffer.count)
-        }
     }
 
     /// The byte behind white space.

@@ -74,25 +74,18 @@ public struct JSONPattern: Sendable {
 
     /// Where the string ends whose content begins at `start`; nil when it is not a proper one.
     private static func stringEnd(_ bytes: Span<UInt8>, from start: Int) -> Int? {
-        var run = run(bytes, from: start)
+        var run = bytes.stringRun(from: start)
         var isASCII = run.beyond_ascii == 0
         while run.end < bytes.count, bytes[run.end] != UInt8(ascii: "\"") {
             guard bytes[run.end] == UInt8(ascii: "\\"),
                 let next = JSONEscape.end(bytes, from: run.end)
             else { return nil }
-            run = Self.run(bytes, from: next)
+            run = bytes.stringRun(from: next)
             isASCII = isASCII && run.beyond_ascii == 0
         }
         guard run.end < bytes.count else { return nil }
         let content = bytes.extracting(start..<run.end)
         return isASCII || UTF8Check.firstInvalidOffset(content) == nil ? run.end : nil
-    }
-
-    /// From `start` to the first quote, backslash or control character.
-    private static func run(_ bytes: Span<UInt8>, from start: Int) -> csys_string_run {
-        unsafe bytes.withUnsafeBufferPointer { buffer in
-            unsafe csys_string_run_at(buffer.baseAddress, start, buffer.count)
-        }
     }
 
     /// A string without its quotes.

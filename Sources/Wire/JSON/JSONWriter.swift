@@ -185,21 +185,14 @@ public struct JSONWriter: Sendable {
 
     /// Whether a text needs no escapes.
     public static func isPlain(_ text: Span<UInt8>) -> Bool {
-        plainCount(text, from: 0) == text.count
-    }
-
-    /// The index of the first byte from `start` on that must be escaped; the end without one.
-    private static func plainCount(_ text: Span<UInt8>, from start: Int) -> Int {
-        unsafe text.withUnsafeBufferPointer { buffer in
-            unsafe csys_string_run_at(buffer.baseAddress, start, buffer.count).end
-        }
+        text.stringRun(from: 0).end == text.count
     }
 
     /// Escapes what RFC 8259 section 7 demands and nothing more: non-ASCII text stays as it is.
     private mutating func appendEscaped(_ text: Span<UInt8>) {
         var start = 0
         while true {
-            let end = Self.plainCount(text, from: start)
+            let end = text.stringRun(from: start).end
             bytes.append(span: text.extracting(start..<end))
             guard end < text.count else { return }
             appendEscape(text[end])
