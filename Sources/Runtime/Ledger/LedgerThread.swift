@@ -64,10 +64,22 @@ public final class LedgerThread: Sendable {
         running?.join()
     }
 
-    private func run(_ directory: String, journals: String) {
-        guard let store = try? LedgerStore(directory: directory) else {
-            return report("error", "the ledger cannot be opened any more")
+    /// The ledger, for this thread. It could be opened a moment ago: what is in the way now, such
+    /// as a full disk, may pass. nil: it has not before the end; what the journal has is replayed
+    /// by the next run.
+    func reopen(_ directory: String) -> LedgerStore? {
+        var isReported = false
+        while true {
+            if let store = try? LedgerStore(directory: directory) { return store }
+            if !isReported { report("error", "the ledger cannot be opened; it is tried again") }
+            isReported = true
+            if isStopping.load(ordering: .acquiring) { return nil }
+            usleep(Self.pauseMicroseconds)
         }
+    }
+
+    private func run(_ directory: String, journals: String) {
+        guard let store = reopen(directory) else { return }
         var keeper = LedgerKeeper(metrics: metrics, report: report)
         while true {
             let isLast = isStopping.load(ordering: .acquiring)

@@ -79,14 +79,8 @@ public struct HeaderFields: Sendable {
 
     /// Appends a field; the name is lower-cased.
     public mutating func append(name: Span<UInt8>, value: Span<UInt8>) {
-        let start = lines.count
-        lines.append(addingCapacity: name.count + value.count + 4) { output in
-            for index in name.indices { output.append(name[index].asciiLowercased) }
-            output.append(": ")
-            output.append(span: value)
-            output.append("\r\n")
-        }
-        addField(at: start, nameCount: name.count)
+        let lowercased = name.array.map(\.asciiLowercased)
+        append(lowercaseName: lowercased.span, value: value)
     }
 
     /// Appends a field whose name is in lower case already.

@@ -29,6 +29,28 @@ import Translation
         #expect(report.table().contains("cost_usd"))
     }
 
+    @Test func `a ledger that cannot be opened for a while is opened when it can`() throws {
+        let directory = freshDirectory()
+        // In the way: a file where the directory should be.
+        try Data().write(to: URL(fileURLWithPath: directory))
+        let reports = Locked<[String]>([])
+        let ledger = LedgerThread(
+            queues: [], metrics: Metrics(shards: 1, version: "test"),
+            settings: LedgerConfiguration()
+        ) { level, message in reports.withLock { $0.append("\(level): \(message)") } }
+        let opened = Locked(false)
+        let thread = try BackgroundThread {
+            let isOpen = ledger.reopen(directory) != nil
+            opened.withLock { $0 = isOpen }
+        }
+        while reports.withLock({ $0.isEmpty }) { usleep(1000) }
+        try FileManager.default.removeItem(atPath: directory)
+        thread.join()
+        #expect(opened.withLock { $0 })
+        let told = reports.withLock { $0 }
+        #expect(told == ["error: the ledger cannot be opened; it is tried again"])
+    }
+
     @Test func `every member of a row stands in its column`() throws {
         let directory = freshDirectory()
         let store = try LedgerStore(directory: directory)
