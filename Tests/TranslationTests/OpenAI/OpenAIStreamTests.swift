@@ -51,6 +51,13 @@ import Wire
         }
     }
 
+    @Test func `a text counts beside a delta that says nothing`() {
+        let text = String(repeating: "x", count: 50)
+        let output = play(
+            #"data: {"choices":[{"delta":null,"text":"\#(text)"}]}"# + "\n\n", wantsUsage: false)
+        #expect(output.outputBytes == 50 + 2 - 13)
+    }
+
     @Test func `usage that was asked for stays`() {
         let stream = Self.role + Self.finish + Self.usage + Self.done
         let output = play(stream, wantsUsage: true)

@@ -37,9 +37,10 @@ struct OpenAIChoice {
     private(set) var text: Int?
     private(set) var finishReason: Int?
 
-    /// What a delta or a text holds beside what it says: syntax of about the length of its name and
-    /// 9.
-    var syntaxBytes: Int { delta == nil ? 13 : 14 }
+    /// What a delta, or a text, holds beside what it says: syntax of about the length of its name
+    /// and 9.
+    static let deltaSyntax = 14
+    static let textSyntax = 13
 
     init(_ tape: JSONTape, _ choice: Int, _ bytes: Span<UInt8>) {
         tape.forEachMember(of: choice, in: bytes) { name, value in

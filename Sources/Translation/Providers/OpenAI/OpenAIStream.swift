@@ -128,8 +128,11 @@ private struct OpenAIChunkReader {
             ending?.choiceEnded(choice.index, tape, bytes)
             output.finishReason = tape.text(reason, in: bytes)
         }
-        if let said = choice.delta ?? choice.text {
-            output.outputBytes += max(0, tape.range(said).count - choice.syntaxBytes)
+        if let delta = choice.delta {
+            output.outputBytes += max(0, tape.range(delta).count - OpenAIChoice.deltaSyntax)
+        }
+        if let text = choice.text {
+            output.outputBytes += max(0, tape.range(text).count - OpenAIChoice.textSyntax)
         }
     }
 

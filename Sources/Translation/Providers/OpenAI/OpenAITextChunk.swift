@@ -3,8 +3,7 @@ import Wire
 
 /// A chunk of a stream that brought text and nothing else, and what was done with it.
 ///
-/// Nearly all chunks are like the one before but for that text: they are passed on without being
-/// parsed.
+/// A chunk that is like the one before but for that text is passed on without being parsed.
 struct OpenAITextChunk {
     private var pattern = JSONPattern()
     private var editor = JSONEditor()
@@ -23,7 +22,7 @@ struct OpenAITextChunk {
         else { return }
         let choice = OpenAIChoice(tape, choices + 1, data)
         guard choice.finishReason.map({ tape.kind($0) == .null }) ?? true,
-            let said = choice.delta ?? choice.text,
+            let said = choice.delta ?? choice.text, choice.delta == nil || choice.text == nil,
             let text = Self.text(of: said, tape, data)
         else { return }
         // OpenAI's own chunks end with a string that hides how long the text is.
@@ -32,7 +31,8 @@ struct OpenAITextChunk {
         }
         pattern.learn(data, tape, first: text, second: padding)
         self.editor = editor
-        surplus = tape.range(said).count - (tape.range(text).count - 2) - choice.syntaxBytes
+        let syntax = choice.delta == nil ? OpenAIChoice.textSyntax : OpenAIChoice.deltaSyntax
+        surplus = tape.range(said).count - (tape.range(text).count - 2) - syntax
     }
 
     /// Passes an event on whose chunk is like the last one. False: it is not.
