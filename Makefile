@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RELEASE := swift build -c release --static-swift-stdlib --product
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e budgets benchmarks thresholds bench sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e budgets benchmarks thresholds link-order bench sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -30,9 +30,15 @@ e2e: build
 # Instructions and allocations, held against Benchmarks/thresholds.json; nothing is timed.
 budgets: build benchmarks
 	python3 Benchmarks/budgets.py check
+	python3 Benchmarks/link_order.py check
 
 thresholds: build benchmarks ## Write what instructions and allocations cost now into Benchmarks/thresholds.json
 	python3 Benchmarks/budgets.py update
+
+link-order: build benchmarks ## Write which functions requests run through: the linker puts them side by side
+	python3 Benchmarks/link_order.py update
+	rm $(BINARY)
+	$(RELEASE) sluice
 
 benchmarks: setup
 	$(RELEASE) MicroBenchmarks

@@ -13,6 +13,19 @@ let settings: [SwiftSetting] = [
     // Overlapping accesses are found by the compiler, and at run time by the Swift tests, which are
     // built without this.
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
+    // The linker can put each function where it likes: see `linkOrder`.
+    .unsafeFlags(["-Xfrontend", "-function-sections"], .when(configuration: .release)),
+]
+
+/// The functions that requests run through lie side by side: Benchmarks/link_order.py.
+let linkOrder: [LinkerSetting] = [
+    .unsafeFlags(
+        [
+            "-use-ld=lld",
+            "-Xlinker",
+            "--symbol-ordering-file=\(Context.packageDirectory)/Sources/sluice/link-order.txt",
+            "-Xlinker", "--no-warn-symbol-ordering",
+        ], .when(configuration: .release))
 ]
 
 /// Tests read fixtures with Foundation and so are not held to strict memory safety.
@@ -71,7 +84,9 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            swiftSettings: settings),
+            exclude: ["link-order.txt"],
+            swiftSettings: settings,
+            linkerSettings: linkOrder),
 
         // Tests mirror the floors.
         .target(

@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 
-from tools import KEY, LOAD, MICRO, SLUICE, Child, Mock, bodies, free_port, get, load, sluice_config
+from callgrind import FIXED, KINDS, callgrind, play, stripped
+from tools import LOAD, MICRO, SLUICE, Mock
 
 THRESHOLDS = pathlib.Path(__file__).resolve().parent / "thresholds.json"
 SLACK = {"instructions": 0.10, "instructions_all_threads": 0.25}
@@ -33,26 +34,6 @@ CALLS_OF_MICRO_CASES = 200
 WARM_UP_CALLS = 60
 CALLS = 400
 STREAM_CHUNKS = 20
-KINDS = {
-    "chat": "small",
-    "chat-stream": "small-stream",
-    "converse": "claude-tools",
-    "converse-stream": "claude-small-stream",
-}
-ALLOCATORS = re.compile(r"(malloc|calloc|realloc|posix_memalign|aligned_alloc|memalign)(@.*)?$")
-# Hashes would be seeded at random, and tables be walked differently each time.
-FIXED = {"SWIFT_DETERMINISTIC_HASHING": "1"}
-
-
-def stripped(binary, folder):
-    """Without debug information, which older valgrinds do not understand."""
-    copy = folder / binary.name
-    subprocess.run(["strip", "-g", "-o", copy, binary], check=True)
-    return copy
-
-
-def callgrind(output, *options):
-    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}", *options]
 
 
 def micro_allocations():
@@ -86,52 +67,6 @@ def micro_instructions(folder):
         if name and total:
             found[name[1]] = round(int(total[1]) / CALLS_OF_MICRO_CASES)
     return found
-
-
-class Profile:
-    """What one thread did, out of a file of callgrind."""
-
-    def __init__(self, path):
-        self.instructions = self.allocations = 0
-        names, callee = {}, ""
-        for line in open(path, encoding="utf-8", errors="replace"):
-            if match := re.match(r"(c?)fn=\((\d+)\)(?: (.*))?", line):
-                if match[3]:
-                    names[match[2]] = match[3].strip()
-                callee = names.get(match[2], "") if match[1] else ""
-            elif line.startswith("calls=") and ALLOCATORS.match(callee):
-                self.allocations += int(line[6:].split()[0])
-            elif line.startswith("totals:"):
-                self.instructions = int(line.split()[1])
-
-
-def play(folder, binary, mock, calls):
-    """Serves so many requests of each kind under callgrind. -> a profile for each thread."""
-    folder.mkdir()
-    port, admin = free_port(), free_port()
-    config = sluice_config(folder, mock.port, port, admin)
-    gateway = Child(
-        [*callgrind(folder / "out", "--separate-threads=yes"), binary, "serve", "--config", config],
-        folder / "log",
-        environment=FIXED,
-    )
-    gateway.wait_for(lambda: get(admin, "/readyz") == "ok\n", seconds=120)
-    paths = bodies(folder)
-    for kind, count in calls.items():
-        result = load(
-            port,
-            paths[KINDS[kind]],
-            [KEY],
-            connections=1,
-            requests=count,
-            seconds=170,
-            **({"stream": True} if kind.endswith("stream") else {}),
-        )
-        if result["answered"] != count or result["unfinished"]:
-            gateway.stop()
-            raise SystemExit(f"{kind}: not every request was answered: {result}")
-    gateway.stop(seconds=60)
-    return {path.name: Profile(path) for path in sorted(folder.glob("out-*"))}
 
 
 def whole_requests(folder):
