@@ -44,14 +44,14 @@ public final class Estimator: Sendable {
     private static let deviationWeight = 0.25
     private static let firstOutputTokens = 256
 
-    private let models = Locked<[String: Averages]>([:])
+    private let models = Locked(LabelledValues<String, Averages>())
 
     /// Knows nothing yet.
     public init() {}
 
     /// What a request with so many bytes of text will probably take.
     public func estimate(promptBytes: Int, model: String) -> Estimate {
-        let averages = models.withLock { $0[model] } ?? Averages()
+        let averages = models.withLock { $0.value(of: model) } ?? Averages()
         // The average alone is too little for every second request: the deviation comes on top, as
         // in TCP's timer (RFC 6298).
         let output = averages.outputTokens.map { Int(($0 + averages.outputDeviation).rounded(.up)) }
@@ -66,11 +66,9 @@ public final class Estimator: Sendable {
     public func learn(_ sample: Sample, model: String) {
         guard sample.usage.input > 0 else { return }
         models.withLock { models in
-            if let known = models.index(forKey: model) {
-                Self.learn(sample, &models.values[known])
-            } else if models.count < Limits.estimatedModels {
-                Self.learn(sample, &models[model, default: Averages()])
-            }
+            let isFull = models.rows.count >= Limits.estimatedModels
+            guard !isFull || models.value(of: model) != nil else { return }
+            models.update(model, from: Averages()) { Self.learn(sample, &$0) }
         }
     }
 

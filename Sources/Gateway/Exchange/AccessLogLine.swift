@@ -24,7 +24,7 @@ enum AccessLogLine {
     }
 
     private static func appendJSON(_ row: LedgerRow, to line: inout [UInt8]) {
-        line.append(addingCapacity: capacity(row)) { writeJSON(row, to: &$0) }
+        line.append(atMost: capacity(row)) { writeJSON(row, to: &$0) }
     }
 
     private static func writeJSON(_ row: LedgerRow, to output: inout OutputSpan<UInt8>) {

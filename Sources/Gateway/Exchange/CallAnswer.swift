@@ -8,9 +8,8 @@ extension CallInProgress {
     func finishWhole(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         noteFirstByte(context)
-        let answers = attempt.legs.map { UpstreamAnswer(head: $0.head, body: $0.body) }
         do throws(APIError) {
-            var result = try attempt.call.finish(answers, tape: &context.tape)
+            var result = try attempt.call.finish(attempt.takeAnswers(), tape: &context.tape)
             plan.metrics.attempt(
                 backend: plan.backends[attempt.backend].name, outcome: .success,
                 shard: context.shard)

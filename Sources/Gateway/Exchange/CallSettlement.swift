@@ -58,10 +58,7 @@ extension CallInProgress {
         }
         var row = LedgerRow()
         describe(ending, price: price, cost: cost, context: context, in: &row)
-        record(ending, row: row, context: context)
-        plan.appendLogLine(row, to: &orders.logLine)
-        orders.settledRecord = orders.records.count
-        JournalRecord.append(settled: row, to: &orders.records)
+        record(ending, row, context: context, orders: orders)
     }
 
     /// Records what the ledger will say if the gateway dies now: the request was admitted, and
@@ -197,7 +194,17 @@ extension CallInProgress {
         return total > waiting ? total - waiting : 0
     }
 
-    private func record(_ ending: CallEnding, row: LedgerRow, context: ExchangeContext) {
+    /// Counts the request, and orders its log line and its record.
+    private func record(
+        _ ending: CallEnding, _ row: LedgerRow, context: ExchangeContext, orders: ExchangeOrders
+    ) {
+        count(ending, row, context: context)
+        plan.appendLogLine(row, to: &orders.logLine)
+        orders.settledRecord = orders.records.count
+        JournalRecord.append(settled: row, to: &orders.records)
+    }
+
+    private func count(_ ending: CallEnding, _ row: LedgerRow, context: ExchangeContext) {
         let provider = labels.backend >= 0 ? plan.backends[labels.backend].provider : nil
         var outcome = RequestOutcome(
             labels: RequestLabels(

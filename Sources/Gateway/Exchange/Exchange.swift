@@ -104,9 +104,9 @@ public struct Exchange: ~Copyable {
         case .readingBody(let body, let tenant, let keyID, let endpoint):
             state = .finished
             let admission = RequestAdmission(
-                plan: plan, origin: origin, endpoint: endpoint, tenant: tenant, keyID: keyID)
+                plan: plan, endpoint: endpoint, tenant: tenant, keyID: keyID)
             do throws(RefusedRequest) {
-                let call = try admission.admit(body, context: &context)
+                let call = try admission.admit(body, from: origin, context: &context)
                 state = .calling(call)
                 call.start(context: &context, orders: orders)
                 appendOpened(to: &orders.records)

@@ -12,7 +12,6 @@ struct RefusedRequest: Error {
 /// From a whole request to an admitted call: what does it ask, may it, and does it fit the limits?
 struct RequestAdmission {
     let plan: Plan
-    let origin: RequestOrigin
     let endpoint: Endpoint
     let tenant: Int
     let keyID: String
@@ -20,7 +19,7 @@ struct RequestAdmission {
     /// Reads, routes and reserves.
     /// - Throws: what to tell the client; nothing stays reserved then.
     func admit(
-        _ body: [UInt8], context: inout ExchangeContext
+        _ body: [UInt8], from origin: RequestOrigin, context: inout ExchangeContext
     ) throws(RefusedRequest) -> CallInProgress {
         var labels = CallLabels(tenant: tenant, keyID: keyID, endpoint: endpoint)
         let summary: RequestSummary
@@ -51,14 +50,14 @@ struct RequestAdmission {
             demand, shard: context.shard, now: context.now, wall: context.wall)
         {
         case .admitted(let reservation):
+            let meter = StreamMeter(
+                isMetered: summary.isStreamed && reservation.isMetered,
+                bytesPerToken: estimate.bytesPerOutputToken)
             let request = ClientRequest(
                 endpoint: endpoint, body: body, tape: keptTape(context.tape, summary, route: route),
                 summary: summary, uniqueID: origin.id, requestID: origin.requestID,
                 createdSeconds: origin.startedAt.seconds, traceFields: origin.traceFields,
                 mayBeCut: summary.isStreamed && reservation.mayBeCut)
-            let meter = StreamMeter(
-                isMetered: summary.isStreamed && reservation.isMetered,
-                bytesPerToken: estimate.bytesPerOutputToken)
             return CallInProgress(
                 plan: plan, origin: origin, request: request, labels: labels, route: route,
                 demand: demand, reservation: reservation, meter: meter, admittedAt: context.now)

@@ -65,6 +65,17 @@ final class UpstreamAttempt {
         legs.indices.contains(leg) && legs[leg].phase != .done && legs[leg].phase != .waiting
     }
 
+    /// The answers of all legs; of theirs only the status stays.
+    func takeAnswers() -> [UpstreamAnswer] {
+        legs.indices.map { leg in
+            var answer = UpstreamAnswer(head: ResponseHead(), body: [])
+            swap(&answer.head, &legs[leg].head)
+            swap(&answer.body, &legs[leg].body)
+            legs[leg].head.status = answer.head.status
+            return answer
+        }
+    }
+
     /// Whether any request may have reached the backend.
     var hasSent: Bool { legs.contains { $0.phase != .waiting && $0.phase != .connecting } }
 

@@ -151,16 +151,12 @@ public final class Metrics: Sendable {
 
     /// Counts a refusal by a limit.
     public func limitRejection(tenant: String, limit: String, shard: Int) {
-        shards[shard].withLock { shard in
-            shard.rejections[PairLabels(first: tenant, second: limit), default: 0] += 1
-        }
+        shards[shard].withLock { $0.rejections.count(tenant, limit) }
     }
 
     /// Counts a stream that a limit has ended.
     public func limitCut(tenant: String, limit: String, shard: Int) {
-        shards[shard].withLock { shard in
-            shard.cuts[PairLabels(first: tenant, second: limit), default: 0] += 1
-        }
+        shards[shard].withLock { $0.cuts.count(tenant, limit) }
     }
 
     /// Sets what a worker's look at its reservations has found: 0.
@@ -175,9 +171,7 @@ public final class Metrics: Sendable {
 
     /// Counts a request whose model has no known price.
     public func unknownPrice(backend: String, route: String, shard: Int) {
-        shards[shard].withLock { shard in
-            shard.unknownPrices[PairLabels(first: backend, second: route), default: 0] += 1
-        }
+        shards[shard].withLock { $0.unknownPrices.count(backend, route) }
     }
 
     /// Counts a reload: `applied` or `rejected`.

@@ -1,11 +1,9 @@
 import Translation
 
-/// One worker's counters, made to be counted in: everything of one set of labels is in one place,
-/// and the labels that came last are found without a look-up.
+/// One worker's counters, made to be counted in: everything of one set of labels is in one place.
 struct MetricsShard: Sendable {
     /// What is counted of requests with the same labels.
     struct Series: Sendable {
-        let labels: RequestLabels
         /// By status; a handful.
         var statuses: [(status: Int, count: Int)] = []
         /// By kind of error, empty for none.
@@ -15,45 +13,27 @@ struct MetricsShard: Sendable {
         var outputTokens: Histogram?
     }
 
-    private(set) var series: [Series] = []
+    private(set) var series = LabelledValues<RequestLabels, Series>()
     private(set) var overhead = Histogram(bounds: Histogram.overheadBounds)
-    /// By backend.
-    private(set) var attempts: [String: [(outcome: AttemptOutcome, count: Int)]] = [:]
-    var rejections: [PairLabels: Int] = [:]
-    var cuts: [PairLabels: Int] = [:]
-    var unknownPrices: [PairLabels: Int] = [:]
-    private var places: [RequestLabels: Int] = [:]
-    private var last = 0
+    /// By backend; a handful of outcomes.
+    private(set) var attempts = LabelledValues<String, [(outcome: AttemptOutcome, count: Int)]>()
+    var rejections = LabelledValues<PairLabels, Int>()
+    var cuts = LabelledValues<PairLabels, Int>()
+    var unknownPrices = LabelledValues<PairLabels, Int>()
 
     mutating func record(_ outcome: RequestOutcome) {
         overhead.observe(Double(outcome.overheadNanoseconds) / 1e9)
-        series[place(of: outcome.labels)].record(outcome)
+        series.update(outcome.labels, from: Series()) { $0.record(outcome) }
     }
 
     mutating func attempt(_ backend: String, _ outcome: AttemptOutcome) {
-        Self.count(outcome, in: &attempts[backend, default: []])
-    }
-
-    private static func count(
-        _ outcome: AttemptOutcome, in counts: inout [(outcome: AttemptOutcome, count: Int)]
-    ) {
-        if let known = counts.firstIndex(where: { $0.outcome == outcome }) {
-            counts[known].count += 1
-        } else {
-            counts.append((outcome, 1))
+        attempts.update(backend, from: []) { counts in
+            if let known = counts.firstIndex(where: { $0.outcome == outcome }) {
+                counts[known].count += 1
+            } else {
+                counts.append((outcome, 1))
+            }
         }
-    }
-
-    private mutating func place(of labels: RequestLabels) -> Int {
-        if last < series.count, series[last].labels == labels { return last }
-        if let known = places[labels] {
-            last = known
-        } else {
-            last = series.count
-            places[labels] = last
-            series.append(Series(labels: labels))
-        }
-        return last
     }
 }
 
@@ -64,7 +44,7 @@ extension MetricsShard.Series {
         } else {
             statuses.append((outcome.status, 1))
         }
-        guard !labels.backend.isEmpty else { return }
+        guard !outcome.labels.backend.isEmpty else { return }
         let seconds = Double(outcome.durationNanoseconds) / 1e9
         let errorType = ErrorTypeLabel.text(outcome.errorType)
         if let known = durations.firstIndex(where: { $0.errorType == errorType }) {

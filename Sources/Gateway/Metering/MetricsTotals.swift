@@ -28,20 +28,20 @@ struct MetricsTotals {
     private(set) var overhead = Histogram(bounds: Histogram.overheadBounds)
 
     mutating func add(_ shard: MetricsShard) {
-        for series in shard.series { add(series) }
+        for row in shard.series.rows { add(row.value, row.label) }
         overhead.add(shard.overhead)
-        for (backend, counts) in shard.attempts {
-            for (outcome, count) in counts {
-                attempts[PairLabels(first: backend, second: outcome.rawValue), default: 0] += count
+        for row in shard.attempts.rows {
+            for (outcome, count) in row.value {
+                let key = PairLabels(first: row.label, second: outcome.rawValue)
+                attempts[key, default: 0] += count
             }
         }
-        rejections.merge(shard.rejections, uniquingKeysWith: +)
-        cuts.merge(shard.cuts, uniquingKeysWith: +)
-        unknownPrices.merge(shard.unknownPrices, uniquingKeysWith: +)
+        for row in shard.rejections.rows { rejections[row.label, default: 0] += row.value }
+        for row in shard.cuts.rows { cuts[row.label, default: 0] += row.value }
+        for row in shard.unknownPrices.rows { unknownPrices[row.label, default: 0] += row.value }
     }
 
-    private mutating func add(_ series: MetricsShard.Series) {
-        let labels = series.labels
+    private mutating func add(_ series: MetricsShard.Series, _ labels: RequestLabels) {
         for (status, count) in series.statuses {
             requests[RequestKey(labels: labels, status: status), default: 0] += count
         }

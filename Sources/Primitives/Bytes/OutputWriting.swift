@@ -128,6 +128,14 @@ extension [UInt8] {
     @inline(__always)
     public init(atMost capacity: Int, _ body: (inout OutputSpan<UInt8>) -> Void) {
         self = []
-        append(addingCapacity: capacity, initializingWith: body)
+        append(atMost: capacity, body)
+    }
+
+    /// Appends what `body` writes, `capacity` bytes at most. What `body` refers to is only lent; a
+    /// closure for the standard library itself gets copies.
+    @inlinable
+    @inline(__always)
+    public mutating func append(atMost capacity: Int, _ body: (inout OutputSpan<UInt8>) -> Void) {
+        append(addingCapacity: capacity) { body(&$0) }
     }
 }
