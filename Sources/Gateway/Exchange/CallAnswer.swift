@@ -9,7 +9,7 @@ extension CallInProgress {
         guard let attempt else { return }
         noteFirstByte(context)
         do throws(APIError) {
-            var result = try attempt.call.finish(attempt.takeAnswers(), tape: &context.tape)
+            let result = try attempt.call.finish(attempt.takeAnswers(), tape: &context.tape)
             plan.metrics.attempt(
                 backend: plan.backends[attempt.backend].name, outcome: .success,
                 shard: context.shard)
@@ -17,9 +17,8 @@ extension CallInProgress {
                 status: 200, error: nil,
                 usage: result.usage.map { .reported($0) } ?? .estimated(reservedUsage),
                 finishReason: result.finishReason, serviceTier: result.serviceTier)
-            // Taken out, so that they grow in their own memory.
-            var fields = HeaderFields()
-            swap(&fields, &result.fields)
+            var fields = orders.newFields()
+            fields.append(contentsOf: result.fields)
             fields.append("content-type", "application/json")
             if let cost = cost(of: ending) {
                 fields.append("x-sluice-cost-usd", MoneyText.dollars(nanodollars: cost))
@@ -71,7 +70,8 @@ extension CallInProgress {
     /// The head of a streamed answer goes out: from now on errors are events.
     func sendStreamHead(context: ExchangeContext, orders: ExchangeOrders) {
         stage = .streaming
-        var fields = attempt?.output.fields ?? HeaderFields()
+        var fields = orders.newFields()
+        if let attempt { fields.append(contentsOf: attempt.output.fields) }
         fields.append("content-type", "text/event-stream; charset=utf-8")
         fields.append("cache-control", "no-cache")
         appendCommonFields(to: &fields, context: context)

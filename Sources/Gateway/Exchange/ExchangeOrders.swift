@@ -62,6 +62,8 @@ public final class ExchangeOrders {
     public var settledRecord: Int?
     /// A line of the access log, newline included.
     public var logLine: [UInt8] = []
+    /// Memory of an earlier head.
+    private var spareFields = HeaderFields()
 
     /// No orders.
     public init() {}
@@ -72,9 +74,19 @@ public final class ExchangeOrders {
             && imagesToFetch.isEmpty && logLine.isEmpty
     }
 
+    /// An empty list for a head, in memory that is there already.
+    func newFields() -> HeaderFields {
+        var fields = HeaderFields()
+        swap(&fields, &spareFields)
+        return fields
+    }
+
     /// Forgets all orders and keeps the memory.
     public func reset() {
-        head = nil
+        if var last = head.take() {
+            swap(&spareFields, &last.fields)
+            spareFields.removeAll()
+        }
         if !body.isEmpty { body.removeAll(keepingCapacity: true) }
         ending = .open
         if trailers.count > 0 { trailers = HeaderFields() }

@@ -35,9 +35,8 @@ public struct UpstreamAnswer: Sendable {
 
 /// What the client gets when a call was not streamed.
 public struct CallResult: Sendable {
-    /// Fields besides Content-Type, Content-Length and those that every answer has; there is room
-    /// for those.
-    public var fields = HeaderFields(reservingFields: 16, bytes: 512)
+    /// Fields besides Content-Type, Content-Length and those that every answer has.
+    public var fields = HeaderFields()
     /// A JSON body.
     public var body: [UInt8]
     /// The tokens that the backend reported; nil when it reported none.

@@ -138,6 +138,7 @@ public struct HeaderFields: Sendable {
 
     /// Appends all fields of another list.
     public mutating func append(contentsOf other: borrowing HeaderFields) {
+        guard other.count > 0 else { return }
         let start = UInt32(truncatingIfNeeded: lines.count)
         lines.append(span: other.lines.span)
         for field in other.fields { fields.append(field.moved(by: start)) }

@@ -20,12 +20,15 @@ struct FieldBlock {
     ) -> Result {
         unsafe lead.withUnsafeBytes { leadBytes in
             unsafe fields.withUnsafeBytes { bytes in
-                var list: [nghttp2_nv] = unsafe []
-                unsafe list.reserveCapacity(lead.count + fields.count)
-                unsafe append(lead, in: leadBytes, to: &list)
-                unsafe append(fields, in: bytes, to: &list)
-                return unsafe list.withUnsafeBufferPointer { list in
-                    unsafe body(list.baseAddress, list.count)
+                let count = lead.count + fields.count
+                return unsafe withUnsafeTemporaryAllocation(
+                    of: nghttp2_nv.self, capacity: count
+                ) { buffer in
+                    var list = unsafe OutputSpan(buffer: buffer, initializedCount: 0)
+                    unsafe append(lead, in: leadBytes, to: &list)
+                    unsafe append(fields, in: bytes, to: &list)
+                    _ = unsafe list.finalize(for: buffer)
+                    return unsafe body(buffer.baseAddress, count)
                 }
             }
         }
@@ -33,7 +36,7 @@ struct FieldBlock {
 
     private func append(
         _ fields: borrowing HeaderFields, in bytes: UnsafeBufferPointer<UInt8>,
-        to list: inout [nghttp2_nv]
+        to list: inout OutputSpan<nghttp2_nv>
     ) {
         for index in 0..<fields.count {
             let place = fields.place(at: index)
