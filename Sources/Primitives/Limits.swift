@@ -255,6 +255,8 @@ public enum Limits {
     public static let modelProfiles = 1 << 10
     /// One read: large enough for most requests, small enough to be fair between connections.
     public static let readBytes = 64 << 10
+    /// One read of a large body, straight to where it is kept.
+    public static let bodyReadBytes = 256 << 10
     /// Buffers that a worker keeps for the answers of its next turns.
     public static let spareBuffers = 64
     /// One read of a backend's stream: when a loop is late, 64 KiB can hold 300 events, which would

@@ -77,13 +77,8 @@ public struct Exchange: ~Copyable {
         switch state {
         case .readingBody(var body, let tenant, let keyID, let endpoint):
             state = .finished
-            guard body.count + bytes.count <= plan.limits.requestBodyBytes else {
-                let error = RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
-                return refuse(error, context: context, orders: orders)
-            }
-            guard share.take(bytes.count) else {
-                return refuse(Self.noRoom, context: context, orders: orders)
-            }
+            let count = body.count + bytes.count
+            guard mayKeep(bytes.count, of: count, context: context, orders: orders) else { return }
             body.append(span: bytes)
             state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
         case .refusing(let error, let allow, let discarded):
@@ -94,6 +89,44 @@ public struct Exchange: ~Copyable {
             }
         case .calling, .finished: break
         }
+    }
+
+    /// Lends out what there is of a body that is kept, so that more can be read right behind it;
+    /// `bodyReturned` must follow. nil: the body is not wanted.
+    public mutating func lendBody() -> [UInt8]? {
+        guard case .readingBody(let body, let tenant, let keyID, let endpoint) = state else {
+            return nil
+        }
+        state = .readingBody([], tenant: tenant, keyID: keyID, endpoint)
+        return body
+    }
+
+    /// The lent body is back, `count` bytes longer.
+    public mutating func bodyReturned(
+        _ body: consuming [UInt8], longerBy count: Int, context: inout ExchangeContext,
+        orders: ExchangeOrders
+    ) {
+        guard case .readingBody(_, let tenant, let keyID, let endpoint) = state,
+            count == 0 || mayKeep(count, of: body.count, context: context, orders: orders)
+        else { return }
+        state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
+    }
+
+    /// Whether a body of `total` bytes may be kept, of which `count` are new; refuses the request
+    /// otherwise.
+    private mutating func mayKeep(
+        _ count: Int, of total: Int, context: ExchangeContext, orders: ExchangeOrders
+    ) -> Bool {
+        guard total <= plan.limits.requestBodyBytes else {
+            let error = RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
+            refuse(error, context: context, orders: orders)
+            return false
+        }
+        guard share.take(count) else {
+            refuse(Self.noRoom, context: context, orders: orders)
+            return false
+        }
+        return true
     }
 
     /// The request is complete.

@@ -149,6 +149,27 @@ struct Transport: ~Copyable {
         }
     }
 
+    /// Reads once, at most `limit` bytes, straight behind what is in `body`. Not for TLS.
+    mutating func receive(
+        _ kernel: inout some Kernel & ~Copyable, limit: Int, behind body: inout [UInt8]
+    ) -> Received {
+        var result = Transfer.wouldBlock
+        body.append(addingCapacity: limit) { output in
+            unsafe output.withUnsafeMutableBufferPointer { buffer, initialized in
+                let room = unsafe UnsafeMutableRawBufferPointer(
+                    rebasing: UnsafeMutableRawBufferPointer(buffer)[initialized...].prefix(limit))
+                result = unsafe kernel.read(descriptor, into: room)
+                if case .bytes(let count) = result { initialized += count }
+            }
+        }
+        switch result {
+        case .bytes(let count): return .plain(count)
+        case .wouldBlock: return .nothing
+        case .end: return .end
+        case .failed: return .broken(nil)
+        }
+    }
+
     /// Starts or stops reading.
     mutating func setReading(_ isReading: Bool, _ kernel: inout some Kernel & ~Copyable) {
         setInterest(isReading ? interest.union(.read) : interest.subtracting(.read), &kernel)

@@ -16,6 +16,7 @@ extension Worker where K: ~Copyable {
 
     /// Reads once and serves what is complete.
     mutating func readClient(_ handle: Handle) {
+        if readLargeBody(handle) { return }
         var buffer: [UInt8] = []
         var plaintext: [UInt8] = []
         swap(&buffer, &readBuffer)
@@ -41,6 +42,33 @@ extension Worker where K: ~Copyable {
         case .greeting, .multiplexed: Limits.multiplexedReadBytes
         case .idle, .serving, .closing, .lingering: Limits.readBytes
         }
+    }
+
+    /// Reads once, straight to where a large body is kept. False: none is coming.
+    private mutating func readLargeBody(_ handle: Handle) -> Bool {
+        let remaining = clients[handle].reader.remainingBody
+        guard remaining >= Limits.readBytes, clients[handle].transport.tls == nil,
+            case .serving(let serving) = clients[handle].state, let flight = serving.flight,
+            flights.contains(flight), var body = flights[flight].exchange.lendBody()
+        else { return false }
+        let before = body.count
+        let received = clients[handle].transport.receive(
+            &kernel, limit: min(remaining, Limits.bodyReadBytes), behind: &body)
+        let count = body.count - before
+        clients[handle].reader.skipBody(count)
+        flights[flight].exchange.bodyReturned(
+            body, longerBy: count, context: &context, orders: orders)
+        switch received {
+        case .plain:
+            awaitMoreBody(handle)
+            carryOut(flight)
+            // The reader only has to say whether that was all.
+            serve(handle, [UInt8]().span)
+        case .decrypted, .nothing: break
+        case .end: clientEnded(handle)
+        case .broken: closeClient(handle)
+        }
+        return true
     }
 
     private mutating func clientSent(_ handle: Handle, _ bytes: Span<UInt8>) {
@@ -162,10 +190,14 @@ extension Worker where K: ~Copyable {
         guard case .serving(let serving) = clients[handle].state, let flight = serving.flight,
             flights.contains(flight)
         else { return }
-        clients[handle].deadline = context.now.advanced(
-            byMilliseconds: Limits.requestBodyIdleMilliseconds)
+        awaitMoreBody(handle)
         flights[flight].exchange.bodyArrived(body, context: &context, orders: orders)
         carryOut(flight)
+    }
+
+    private mutating func awaitMoreBody(_ handle: Handle) {
+        clients[handle].deadline = context.now.advanced(
+            byMilliseconds: Limits.requestBodyIdleMilliseconds)
     }
 
     private mutating func requestEnded(_ handle: Handle) {

@@ -38,6 +38,16 @@ struct BodyReader {
         }
     }
 
+    /// How much of a body of known length is still to come; 0 of any other.
+    var remaining: Int { if case .fixed(let remaining) = state { remaining } else { 0 } }
+
+    /// So many of the `remaining` bytes have been read elsewhere.
+    mutating func skip(_ count: Int) {
+        let rest = remaining - count
+        precondition(count >= 0 && rest >= 0)
+        state = rest == 0 ? .complete : .fixed(remaining: rest)
+    }
+
     /// Reads on from `position`, which moves behind what was used.
     /// - Throws: 400 for anything that is not chunked coding.
     mutating func next(

@@ -65,6 +65,17 @@ public struct HTTP1RequestReader: ~Copyable {
         }
     }
 
+    /// How much of a body of known length is still to come. Whoever reads that elsewhere says so
+    /// with `skipBody`; 0 of any other body.
+    public var remainingBody: Int { if case .body(let body) = state { body.remaining } else { 0 } }
+
+    /// So many of the `remainingBody` bytes have been read elsewhere.
+    public mutating func skipBody(_ count: Int) {
+        guard case .body(var body) = state, count > 0 else { return }
+        body.skip(count)
+        state = .body(body)
+    }
+
     /// Ready for the next request on the connection; call it after `.end`.
     public mutating func reset() {
         head.fields.removeAll()

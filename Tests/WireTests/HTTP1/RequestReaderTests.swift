@@ -93,6 +93,39 @@ import Wire
         ("9110 10.1.1", 417, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n"),
     ]
 
+    @Test(arguments: 0...5) func `a body of known length can be read elsewhere`(here: Int) {
+        var reader = HTTP1RequestReader(limits: HTTP1Limits())
+        let head = Array("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n".utf8)
+        let bytes = head + Array("hello".utf8.prefix(here))
+        var position = 0
+        let first = reader.next(bytes.span, position: &position)
+        #expect(first == .head)
+        if here > 0 {
+            let body = reader.next(bytes.span, position: &position)
+            #expect(body == .body(head.count..<bytes.count))
+        }
+        for remaining in (0...5 - here).reversed() where remaining < 5 - here {
+            let end = reader.next([UInt8]().span, position: &position)
+            #expect(end == .needsMore)
+            reader.skipBody(1)
+            let left = reader.remainingBody
+            #expect(left == remaining)
+        }
+        let end = reader.next(bytes.span, position: &position)
+        #expect(end == .end)
+        #expect(position == bytes.count)
+    }
+
+    @Test(arguments: ["Transfer-Encoding: chunked\r\n", ""])
+    func `any other body is read by the reader alone`(field: String) {
+        var reader = HTTP1RequestReader(limits: HTTP1Limits())
+        let head = Array("POST / HTTP/1.1\r\nHost: a\r\n\(field)\r\n".utf8)
+        var position = 0
+        _ = reader.next(head.span, position: &position)
+        let remaining = reader.remainingBody
+        #expect(remaining == 0)
+    }
+
     @Test(arguments: good.indices)
     func `a good request is read the same, however it is cut`(_ index: Int) {
         let message = Self.good[index]
