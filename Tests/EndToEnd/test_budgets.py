@@ -7,6 +7,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "Benchmarks"))
 import budgets  # noqa: E402
+import callgrind  # noqa: E402
+import link_order  # noqa: E402
 
 THRESHOLDS = {"instructions": {"step": 1000, "chat (all)": 1000}, "allocations": {"step": 2.0, "chat": 100.0}}
 
@@ -56,5 +58,20 @@ calls=3 0
 3 20
 totals: 175
 """)
-    profile = budgets.Profile(path)
+    profile = callgrind.Profile(path)
     assert (profile.allocations, profile.instructions) == (10, 175)
+
+
+def test_a_function_that_calls_itself_is_one_function(tmp_path):
+    path = tmp_path / "out-01"
+    path.write_text("fn=(1) main\ncfn=(2) walk\ncalls=1 0\n3 5\nfn=(2)\ncfn=(3) walk'2\ncalls=4 0\n3 5\n")
+    assert callgrind.Profile(path).calls["walk"] == 5
+
+
+@pytest.mark.parametrize("kept, status", [(100, 0), (75, 0), (74, 1), (0, 1)])
+def test_a_link_order_that_the_code_has_left_behind_is_told(tmp_path, monkeypatch, kept, status):
+    listed = [f"function-{number}" for number in range(100)]
+    monkeypatch.setattr(link_order, "LINK_ORDER", tmp_path / "link-order.txt")
+    link_order.LINK_ORDER.write_text("\n".join(["# chat: 100 more", *listed]) + "\n")
+    monkeypatch.setattr(link_order, "symbols", lambda: ["other", *listed[:kept]])
+    assert link_order.check() == status
