@@ -5,10 +5,9 @@
     link_order.py check     fails when the binary no longer has most of those
 
 A chat calls about 500 small functions. In the order of the sources they are spread over 200 pages
-of the binary; side by side they need less than half of that, and the processor keeps the places of
-all of them. Each kind of request has a group of what the kinds before it do not need. The linker
-passes over names that it does not know: a function that was renamed is only somewhere else, until
-the next update.
+of the binary, side by side over half as many. Each kind of request has a group of what the kinds
+before it do not need. The linker passes over names that it does not know: a function that was
+renamed is only somewhere else, until the next update.
 """
 
 import argparse
