@@ -119,6 +119,13 @@ public struct SSEParser: Sendable {
         buffer.span.extracting(eventStart..<eventEnd)
     }
 
+    /// Where the data lies in the raw bytes of the last event; nil when it has none, or has it on
+    /// several lines.
+    public var rangeOfData: Range<Int>? {
+        guard case .line(let line) = eventData else { return nil }
+        return line.lowerBound - eventStart..<line.upperBound - eventStart
+    }
+
     /// Whether bytes of an incomplete event are left.
     public var hasPartialEvent: Bool { buffer.count > eventEnd }
 

@@ -75,6 +75,25 @@ import Wire
         #expect(output.usage == TokenUsage(input: 5, output: 2))
     }
 
+    @Test(arguments: [
+        (
+            "id: 7\ndata:{\"choices\":[{\"delta\":{}}],\"usage\":null}\n: a comment\n\n",
+            "id: 7\ndata:{\"choices\":[{\"delta\":{}}]}\n: a comment\n\n"
+        ),
+        (
+            "data: {\"choices\":[{\"delta\":{}\ndata: }],\ndata:\ndata: \"usage\":null}\n\n",
+            "data: {\"choices\":[{\"delta\":{} }]}\n\n"
+        ),
+    ])
+    func `an event that changes is still one event, with all its other lines`(
+        _ event: String, _ expected: String
+    ) {
+        for pieces in cuts(Array(event.utf8)) {
+            let output = play(event, wantsUsage: false, pieces)
+            #expect(String(decoding: output.bytes, as: UTF8.self) == expected)
+        }
+    }
+
     @Test func `DONE is not believed without a finish reason, nor after an error`() {
         for stream in [Self.role + Self.done, Self.role + Self.word + Self.died + Self.done] {
             for pieces in cuts(Array(stream.utf8)) {

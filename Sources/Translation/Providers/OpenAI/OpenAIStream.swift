@@ -94,9 +94,7 @@ private struct OpenAIChunkReader {
         guard let editor = edits(members, data) else { return }
         textChunk.learn(members, tape, data, editor)
         guard !editor.isEmpty else { return output.bytes.append(span: event.raw()) }
-        output.bytes.append("data: ")
-        editor.append(data, to: &output.bytes)
-        output.bytes.append("\n\n")
+        event.append(to: &output.bytes) { editor.append(data, to: &$0) }
     }
 
     private mutating func read(
@@ -152,5 +150,25 @@ private struct OpenAIChunkReader {
             key: tape.range(usage - 1), value: tape.range(usage), ofObjectAt: tape.range(0),
             in: bytes)
         return editor
+    }
+}
+
+extension SSEParser {
+    /// Appends the last event with other data, which is JSON as well. Its other lines stay.
+    func append(to bytes: inout [UInt8], _ data: (inout [UInt8]) -> Void) {
+        guard let range = rangeOfData else { return appendJoined(to: &bytes, data) }
+        let raw = raw()
+        bytes.append(span: raw.extracting(0..<range.lowerBound))
+        data(&bytes)
+        bytes.append(span: raw.extracting(range.upperBound..<raw.count))
+    }
+
+    /// Data that came on several lines goes out on one: in JSON their ends are white space.
+    private func appendJoined(to bytes: inout [UInt8], _ data: (inout [UInt8]) -> Void) {
+        bytes.append("data: ")
+        let start = bytes.count
+        data(&bytes)
+        for index in start..<bytes.count where bytes[index] == 0x0a { bytes[index] = 0x20 }
+        bytes.append("\n\n")
     }
 }

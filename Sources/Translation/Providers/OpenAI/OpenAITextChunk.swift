@@ -42,9 +42,7 @@ struct OpenAITextChunk {
         if editor.isEmpty {
             output.bytes.append(span: event.raw())
         } else {
-            output.bytes.append("data: ")
-            editor.append(data, as: match, to: &output.bytes)
-            output.bytes.append("\n\n")
+            event.append(to: &output.bytes) { editor.append(data, as: match, to: &$0) }
         }
         return true
     }
