@@ -186,6 +186,10 @@ import Wire
         (#"{"model":"a","max_tokens":1.5}"#, "max_tokens"),
         (#"{"model":"a","stream_options":1}"#, "stream_options"), (#"{"model":"a","n":"x"}"#, "n"),
         (#"{"model":"a","max_tokens":1,"max_tokens":2}"#, "max_tokens"),
+        (
+            #"{"model":"a","stream_options":{"include_usage":true,"include_usage":false}}"#,
+            "stream_options.include_usage"
+        ),
     ])
     func `what decides policy must be clear`(_ body: String, _ param: String) {
         var tape = JSONTape()

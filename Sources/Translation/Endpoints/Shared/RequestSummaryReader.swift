@@ -56,11 +56,7 @@ public enum RequestSummaryReader {
         var seen: UInt16 = 0
         try tape.forEachMember(in: body) { name, value throws(APIError) in
             guard let field = Field(name) else { return }
-            guard seen & (1 << field.rawValue) == 0 else {
-                throw .badRequest(
-                    "invalid_request", param: name.text,
-                    "The member '\(name.text)' stands there twice.")
-            }
+            guard seen & (1 << field.rawValue) == 0 else { throw standsTwice(name.text) }
             seen |= 1 << field.rawValue
             try read(field, at: value, tape, body, into: &summary)
         }
@@ -132,9 +128,7 @@ public enum RequestSummaryReader {
             summary.isStreamed = isTrue(node, tape, body)
         case .streamOptions:
             guard kind == .object else { throw wrongType("stream_options", "an object") }
-            if let usage = tape.member("include_usage", of: node, in: body) {
-                summary.wantsUsage = isTrue(usage, tape, body)
-            }
+            try readStreamOptions(node, tape, body, into: &summary)
         case .maximumTokens:
             let limit = try count(node, tape, body, "max_tokens")
             summary.maximumOutputTokens = summary.maximumOutputTokens ?? limit
@@ -150,6 +144,18 @@ public enum RequestSummaryReader {
         }
     }
 
+    private static func readStreamOptions(
+        _ node: Int, _ tape: JSONTape, _ body: Span<UInt8>, into summary: inout RequestSummary
+    ) throws(APIError) {
+        var isKnown = false
+        try tape.forEachMember(of: node, in: body) { name, value throws(APIError) in
+            guard name.equals("include_usage") else { return }
+            guard !isKnown else { throw standsTwice("stream_options.include_usage") }
+            isKnown = true
+            summary.wantsUsage = isTrue(value, tape, body)
+        }
+    }
+
     private static func isTrue(_ node: Int, _ tape: JSONTape, _ body: Span<UInt8>) -> Bool {
         body[tape.range(node).lowerBound] == UInt8(ascii: "t")
     }
@@ -162,6 +168,10 @@ public enum RequestSummaryReader {
             throw wrongType(name, "an integer")
         }
         return number
+    }
+
+    private static func standsTwice(_ name: String) -> APIError {
+        .badRequest("invalid_request", param: name, "The member '\(name)' stands there twice.")
     }
 
     private static func wrongType(_ name: String, _ expected: String) -> APIError {
