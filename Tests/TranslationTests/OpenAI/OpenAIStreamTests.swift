@@ -167,6 +167,39 @@ import Wire
         (#"{"model":"a", "seed":1e2,"z":"\u00e9"}"#, #"{"model":"b", "seed":1e2,"z":"\u00e9"}"#),
     ])
     func `a body changes where it must and nowhere else`(_ body: String, _ sent: String) throws {
+        let editor = try editor(body, model: "b", isLegacyDialect: false)
+        #expect(String(decoding: editor.body(), as: UTF8.self) == sent)
+    }
+
+    @Test(arguments: [
+        (#"{"model":"a","max_completion_tokens":5}"#, #"{"model":"a","max_tokens":5}"#),
+        (
+            #"{"model":"a","max_completion_tokens":5,"max_tokens":null}"#,
+            #"{"model":"a","max_tokens":5}"#
+        ),
+        (
+            #"{"max_tokens": 7 ,"model":"a","max_completion_tokens": 5 }"#,
+            #"{"max_tokens": 5 ,"model":"a" }"#
+        ),
+        (
+            #"{"model":"a","max_completion_tokens":null,"max_tokens":7}"#,
+            #"{"model":"a","max_tokens":7}"#
+        ),
+        (
+            #"{"max_completion_tokens":5,"max_tokens":7,"model":"a","stream":true}"#,
+            #"{"stream_options":{"include_usage":true},"max_tokens":5,"model":"a","stream":true}"#
+        ),
+    ])
+    func `an older backend gets the bound that counts, under the name it knows`(
+        _ body: String, _ sent: String
+    ) throws {
+        let editor = try editor(body, model: nil, isLegacyDialect: true)
+        #expect(String(decoding: editor.body(), as: UTF8.self) == sent)
+    }
+
+    private func editor(
+        _ body: String, model: String?, isLegacyDialect: Bool
+    ) throws -> OpenAIRequestEditor {
         var tape = JSONTape()
         let bytes = Array(body.utf8)
         let summary = try RequestSummaryReader.read(
@@ -174,9 +207,8 @@ import Wire
         let request = ClientRequest(
             endpoint: .chatCompletions, body: bytes, summary: summary, uniqueID: "", requestID: "",
             createdSeconds: 0, traceFields: HeaderFields())
-        let editor = OpenAIRequestEditor(request: request, model: "b", isLegacyDialect: false)
-        let edited = editor.body()
-        #expect(String(decoding: edited, as: UTF8.self) == sent)
+        return OpenAIRequestEditor(
+            request: request, model: model, isLegacyDialect: isLegacyDialect)
     }
 
     @Test(arguments: [

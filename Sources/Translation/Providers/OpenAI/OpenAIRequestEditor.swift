@@ -50,14 +50,27 @@ struct OpenAIRequestEditor {
 
     /// Older servers know neither `max_completion_tokens` nor the developer role.
     private func speakLegacy(_ root: JSONValue, _ editor: inout JSONEditor) {
-        for (key, _) in root.members
-        where key.equals("max_completion_tokens") && root["max_tokens"] == nil {
-            editor.replace(key.range, with: [UInt8](#""max_tokens""#))
-        }
+        renameBound(root, &editor)
         guard let messages = root["messages"] else { return }
         for message in messages.elements {
             guard let role = message["role"], role.equals("developer") else { continue }
             editor.replace(role.range, with: [UInt8](#""system""#))
         }
+    }
+
+    /// Where both bounds are there, the newer one counts, as in the gateway's own books.
+    private func renameBound(_ root: JSONValue, _ editor: inout JSONEditor) {
+        guard
+            let (key, bound) = root.members.first(where: { key, _ in
+                key.equals("max_completion_tokens")
+            })
+        else { return }
+        guard let older = root["max_tokens"] else {
+            return editor.replace(key.range, with: [UInt8](#""max_tokens""#))
+        }
+        if !bound.isNull { editor.replace(older.range, with: bound.source) }
+        let body = request.body
+        editor.removeMember(
+            key: key.range, value: bound.range, ofObjectAt: root.range, in: body.span)
     }
 }
