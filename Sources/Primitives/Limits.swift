@@ -133,6 +133,8 @@ public enum Limits {
     public static let errorBodyBytes = 1 << 20
     /// Of an error in plain text this much is told to the client.
     public static let errorTextBytes = 4 << 10
+    /// Of an error's list of wrong fields so many are told.
+    public static let errorDetails = 16
     /// The longest SSE event: inline images and tool arguments come in one.
     public static let eventBytes = 16 << 20
     /// A backend's id or model name that a chunk of our own repeats: longer ones are no names.

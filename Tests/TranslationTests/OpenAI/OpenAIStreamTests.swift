@@ -136,6 +136,24 @@ import Wire
         #expect((error.verbatimBody != nil) == (code != nil))
     }
 
+    @Test(arguments: [
+        (
+            #"{"detail":[{"loc":["body","messages",0],"msg":"m","type":"x"},{"msg":"n"}]}"#,
+            "body.messages.0: m; n"
+        ),
+        (#"{"detail":[7,{"loc":[],"msg":7}]}"#, "upstream returned status 422"),
+        (#"{"detail":{"msg":"m"}}"#, "upstream returned status 422"),
+        (#"{"detail":null}"#, "upstream returned status 422"),
+    ])
+    func `what a backend says of single fields is kept`(_ body: String, _ message: String) {
+        var head = ResponseHead()
+        head.status = 422
+        let error = OpenAIErrors.classify(
+            UpstreamAnswer(head: head, body: Array(body.utf8)), model: "m")
+        #expect(error.message == message)
+        #expect(error.status == 422)
+    }
+
     @Test(arguments: [401, 403])
     func `a refused key is our fault, not the client's`(_ status: Int) {
         var head = ResponseHead()

@@ -67,7 +67,9 @@ enum OpenAIErrors {
         let fallbackType = status >= 500 ? "server_error" : "invalid_request_error"
         let envelope = root?.present("error")
         let source = envelope?.kind == .object ? envelope : root
-        let detail = source?["message"]?.string ?? root?["detail"]?.string ?? envelope?.string
+        let detail =
+            source?["message"]?.string ?? root?["detail"].flatMap { Self.detail($0) }
+            ?? envelope?.string
         let text = detail ?? plainText(answer) ?? "upstream returned status \(status)"
         var error = APIError(
             status: status, type: source?["type"]?.string ?? fallbackType,
@@ -75,6 +77,21 @@ enum OpenAIErrors {
             origin: .upstream)
         if let envelope, isWhole(envelope) { error.verbatimBody = answer.body }
         return error
+    }
+
+    /// FastAPI's `detail`: a text, or the list of what is wrong with the fields of a request, with
+    /// the place and the reason of each.
+    private static func detail(_ detail: JSONValue) -> String? {
+        guard detail.kind == .array else { return detail.string }
+        let problems = detail.elements.prefix(Limits.errorDetails).compactMap { problem in
+            problem["msg"]?.string.map { reason in
+                let place = (problem["loc"]?.elements ?? problem.elements).map { name in
+                    name.string ?? String(decoding: name.source, as: UTF8.self)
+                }
+                return place.isEmpty ? reason : "\(place.joined(separator: ".")): \(reason)"
+            }
+        }
+        return problems.isEmpty ? nil : problems.joined(separator: "; ")
     }
 
     /// All four members of OpenAI's envelope with their types: such a body is passed on as it is.
