@@ -154,6 +154,28 @@ import Wire
         #expect(error.status == 422)
     }
 
+    @Test func `a redirect is a failure of the backend`() {
+        var head = ResponseHead()
+        head.status = 302
+        let error = OpenAIErrors.classify(UpstreamAnswer(head: head, body: []), model: "m")
+        #expect(error.status == 502)
+        #expect(error.type == "server_error")
+        #expect(error.code == "upstream_error")
+    }
+
+    @Test(arguments: ["", #","choices":null"#])
+    func `an error with a good status is no answer`(_ rest: String) throws {
+        let body = Array(#"{"model":"m","messages":[]}"#.utf8)
+        let call = OpenAICall.open(try BedrockTarget.request(body), TargetOptions())
+        let answer = #"{"error":{"message":"m","type":"t","param":null,"code":null}\#(rest)}"#
+        let error = #expect(throws: APIError.self) {
+            try call.finish([BedrockTarget.answer(Array(answer.utf8))])
+        }
+        #expect(error?.status == 502)
+        #expect(error?.type == "server_error")
+        #expect(error?.message == "m")
+    }
+
     @Test(arguments: [401, 403])
     func `a refused key is our fault, not the client's`(_ status: Int) {
         var head = ResponseHead()

@@ -53,7 +53,8 @@ final class OpenAICall: BackendCall {
             throw OpenAIErrors.malformed("answered with something that is not a JSON object")
         }
         let members = OpenAIMembers(tape, bytes)
-        if members.choices == nil, let error = members.error, tape.kind(error) == .object {
+        let hasChoices = members.choices.map { tape.kind($0) != .null } ?? false
+        if !hasChoices, let error = members.error, tape.kind(error) == .object {
             throw classify(answers[0])
         }
         return CallResult(

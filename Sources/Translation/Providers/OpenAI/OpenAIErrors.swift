@@ -42,6 +42,8 @@ enum OpenAIErrors {
         if status < 400 {
             // A redirect, or a 2xx that holds an error: neither is an answer.
             error.status = 502
+            error.type = "server_error"
+            error.code = error.code ?? "upstream_error"
             error.verbatimBody = nil
         }
         if status == 404 { hideModels(&error, document?.root, model: model) }
