@@ -28,6 +28,13 @@ extension Span where Element == UInt8 {
         }
     }
 
+    /// Whether the bytes begin with a literal, ASCII letters compared without case.
+    /// The literal must be lower-case.
+    public func startsIgnoringCase(with lowercased: StaticString) -> Bool {
+        guard count >= lowercased.utf8CodeUnitCount else { return false }
+        return extracting(0..<lowercased.utf8CodeUnitCount).equalsIgnoringCase(lowercased)
+    }
+
     /// Whether two spans hold the same bytes.
     public func equals(_ other: Span<UInt8>) -> Bool {
         guard count == other.count else { return false }

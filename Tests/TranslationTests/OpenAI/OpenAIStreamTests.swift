@@ -154,6 +154,19 @@ import Wire
         #expect(error.status == 422)
     }
 
+    @Test func `media types are read without case`() throws {
+        let body = Array(#"{"model":"m","stream":true,"messages":[]}"#.utf8)
+        let call = OpenAICall.open(try BedrockTarget.request(body), TargetOptions())
+        var output = StreamOutput()
+        let stream = BedrockTarget.answer(
+            [], fields: [("content-type", "Text/Event-Stream;charset=UTF-8")])
+        call.begin(stream.head, into: &output)
+        #expect(output.state == .open)
+        let text = BedrockTarget.answer(
+            Array("m".utf8), status: 500, fields: [("content-type", "TEXT/plain")])
+        #expect(call.classify(text).message == "m")
+    }
+
     @Test func `a redirect is a failure of the backend`() {
         var head = ResponseHead()
         head.status = 302

@@ -85,8 +85,9 @@ final class OpenAICall: BackendCall {
     }
 
     func begin(_ head: ResponseHead, into output: inout StreamOutput) {
+        // Media types have no case (RFC 9110 section 8.3.1).
         guard let index = head.fields.index(of: "content-type"),
-            head.fields.value(at: index).starts(with: "text/event-stream")
+            head.fields.value(at: index).startsIgnoringCase(with: "text/event-stream")
         else {
             output.state = .failed(
                 OpenAIErrors.malformed("answered a streamed request without an event stream"))

@@ -106,7 +106,8 @@ enum OpenAIErrors {
 
     private static func plainText(_ answer: UpstreamAnswer) -> String? {
         guard let index = answer.head.fields.index(of: "content-type"),
-            answer.head.fields.value(at: index).starts(with: "text/plain"), !answer.body.isEmpty
+            answer.head.fields.value(at: index).startsIgnoringCase(with: "text/plain"),
+            !answer.body.isEmpty
         else { return nil }
         return String(decoding: answer.body.prefix(Limits.errorTextBytes), as: UTF8.self)
     }
