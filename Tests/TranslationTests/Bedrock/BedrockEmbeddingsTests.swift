@@ -127,4 +127,15 @@ import Wire
         let result = try call.finish([BedrockTarget.answer(body), BedrockTarget.answer(body)])
         #expect((result.usage?.input ?? 0) > 0)
     }
+
+    @Test func `tokens that nobody counted are not reported as none`() throws {
+        let counted = Array(#"{"embedding":[1],"inputTextTokenCount":3}"#.utf8)
+        let uncounted = Array(#"{"embedding":[1]}"#.utf8)
+        let call = try open(#""input":["a","b"]"#, model: Self.titan)
+        let answers = [BedrockTarget.answer(counted), BedrockTarget.answer(uncounted)]
+        #expect(try call.finish(answers).usage == nil)
+        let header = BedrockTarget.answer(
+            uncounted, fields: [("x-amzn-bedrock-input-token-count", "4")])
+        #expect(try call.finish([answers[0], header]).usage == TokenUsage(input: 7, output: 0))
+    }
 }

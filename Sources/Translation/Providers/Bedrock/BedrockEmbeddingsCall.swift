@@ -47,6 +47,7 @@ final class BedrockEmbeddingsCall: BackendCall {
     ) throws(APIError) -> CallResult {
         var writer = EmbeddingsWriter(isBase64: embeddings.isBase64)
         var tokens = 0
+        var isCounted = true
         var missing = embeddings.inputs.count
         for answer in answers {
             guard (try? tape.parse(answer.body.span)) != nil else {
@@ -59,13 +60,16 @@ final class BedrockEmbeddingsCall: BackendCall {
             }
             for vector in vectors { writer.append(vector) }
             missing -= vectors.count
-            tokens += Self.tokens(document.root, answer.head)
+            let count = Self.tokens(document.root, answer.head)
+            tokens += TokenUsage.count(count)
+            isCounted = isCounted && count != nil
         }
         guard missing == 0 else {
             throw OpenAIErrors.malformed("answered with too few embeddings")
         }
         var result = CallResult(body: writer.finish(model: request.summary.model, tokens: tokens))
-        result.usage = TokenUsage(input: tokens, output: 0)
+        // What was not counted was not free: it is estimated then.
+        if isCounted { result.usage = TokenUsage(input: tokens, output: 0) }
         return result
     }
 
@@ -186,11 +190,11 @@ final class BedrockEmbeddingsCall: BackendCall {
         value.kind == .array && value.elements.allSatisfy { $0.kind == .number }
     }
 
-    /// Tokens from the body or, failing that, from the header.
-    private static func tokens(_ root: JSONValue, _ head: ResponseHead) -> Int {
+    /// Tokens from the body or, failing that, from the header; nil when neither says.
+    private static func tokens(_ root: JSONValue, _ head: ResponseHead) -> Int? {
         let counted = head.fields.value(of: "x-amzn-bedrock-input-token-count").flatMap {
             Int(String(decoding: $0, as: UTF8.self))
         }
-        return TokenUsage.count(root["inputTextTokenCount"]?.int ?? counted)
+        return root["inputTextTokenCount"]?.int ?? counted
     }
 }
