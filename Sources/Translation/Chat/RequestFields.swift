@@ -63,6 +63,9 @@ extension [UInt8] {
     var isBlank: Bool {
         // Nearly every text shows its first visible character at once.
         if contains(where: { $0 > 0x20 && $0 < 0x7f }) { return false }
-        return String(decoding: self, as: UTF8.self).allSatisfy { $0.isWhitespace }
+        // By scalar: a combining mark makes one character with the space before it.
+        return String(decoding: self, as: UTF8.self).unicodeScalars.allSatisfy {
+            $0.properties.isWhitespace
+        }
     }
 }

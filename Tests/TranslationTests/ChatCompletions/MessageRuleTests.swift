@@ -42,6 +42,14 @@ import Wire
                 #"{"text":"so"},{"cachePoint":{"type":"default"}}]}]"#))
     }
 
+    @Test func `a combining mark on a space is text`() throws {
+        let list =
+            #"{"role":"user","content":" \u0301"},{"role":"assistant","content":"a \u0301"}"#
+        #expect(
+            try messages(list) == "[{\"role\":\"user\",\"content\":[{\"text\":\" \u{301}\"}]},"
+                + "{\"role\":\"assistant\",\"content\":[{\"text\":\"a \u{301}\"}]}]")
+    }
+
     @Test(arguments: [
         (#"{"role":"tool","tool_call_id":"a","content":"x"}"#, "messages[0].role"),
         (#"\#(user),\#(call),{"role":"tool","tool_call_id":"z"}"#, "messages[2].tool_call_id"),

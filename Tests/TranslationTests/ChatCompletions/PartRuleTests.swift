@@ -132,6 +132,7 @@ import Wire
         }
         #expect(next("my_file  (1).v2.pdf") == "my file (1) v2")
         #expect(next("Ünï—x.pdf") == "n x")
+        #expect(next("re\u{301}sume\u{301}.pdf") == "re sume")
         #expect(next(".pdf") == "document")
         #expect(next("") == "document-2")
         #expect(next("a.pdf") == "a")

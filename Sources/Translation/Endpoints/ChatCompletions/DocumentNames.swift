@@ -23,9 +23,11 @@ struct DocumentNames {
     private static func fit(_ fileName: [UInt8]) -> String {
         var stem = String(decoding: fileName, as: UTF8.self)
         if let dot = stem.lastIndex(of: ".") { stem = String(stem[..<dot]) }
-        let kept = stem.map { character -> Character in
+        // By scalar: macOS writes an accented letter as a plain one and a mark behind it.
+        let kept = stem.unicodeScalars.map { scalar -> Character in
+            let character = Character(scalar)
             let isKept =
-                character.isASCII
+                scalar.isASCII
                 && (character.isLetter || character.isNumber || "-()[]".contains(character))
             return isKept ? character : " "
         }

@@ -98,9 +98,9 @@ struct MessageReader {
             let index = last.blocks.lastIndex(where: { !$0.isCachePoint }),
             case .text(let text) = last.blocks[index]
         else { return }
-        var characters = String(decoding: text, as: UTF8.self)
-        while characters.last?.isWhitespace == true { characters.removeLast() }
-        turns[turns.count - 1].blocks[index] = .text(Array(characters.utf8))
+        var scalars = String(decoding: text, as: UTF8.self).unicodeScalars
+        while scalars.last?.properties.isWhitespace == true { scalars.removeLast() }
+        turns[turns.count - 1].blocks[index] = .text(Array(String(scalars).utf8))
     }
 
     // MARK: - Roles
