@@ -77,6 +77,26 @@ import Wire
             ])
     }
 
+    @Test func `structured output is one JSON text, whatever the model calls`() throws {
+        let haiku = "anthropic.claude-3-haiku-20240307-v1:0"
+        let format =
+            #","response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{}}}"#
+        func contents(_ events: String) throws -> [String] {
+            let call = try BedrockTarget.chat(Self.user + format, model: haiku)
+            return StreamRun(call, try StreamRun.frames("[\(events)\(Self.stop)]")).deltas
+        }
+        let input = delta(0, #"{"toolUse":{"input":"{\"a\":1}"}}"#)
+        let second = start(1, "json_output") + delta(1, #"{"toolUse":{"input":"{}"}}"#) + end(1)
+        #expect(
+            try contents(start(0, "json_output") + input + end(0) + second) == [
+                Self.role, #"{"content":"{\"a\":1}"}"#, "stop",
+            ])
+        #expect(
+            try contents(start(0, "json_output") + end(0)) == [
+                Self.role, #"{"content":"{}"}"#, "stop",
+            ])
+    }
+
     @Test func `suppressed calls leave nothing behind`() throws {
         let tools = #","tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"none""#
         let run = try play(

@@ -32,6 +32,7 @@ struct ChatChunkWriter {
     private var chunks: ChatChunkEncoder
     private var blocks: [OpenBlock] = []
     private var hasBegun = false
+    private var hasStructuredOutput = false
     private var callCount = 0
     private var thinkingCount = 0
     /// Whether the model has said or called anything (rule R6).
@@ -101,7 +102,7 @@ struct ChatChunkWriter {
         let kind = tools.kind(of: name)
         // Without a stop, the block before it ends where the next one begins.
         end(block, &output)
-        if kind == .structuredOutput { return open(block, .structuredOutput) }
+        if kind == .structuredOutput { return beginStructuredOutput(block) }
         if !isHidden { hasOutput = true }
         guard !isHidden, !tools.isSuppressed, !tools.isFirstCallOnly || callCount == 0 else {
             return open(block, .hidden)
@@ -129,6 +130,12 @@ struct ChatChunkWriter {
         }
     }
 
+    /// The first one is the answer, as in whole answers: two JSON texts in a row would be none.
+    private mutating func beginStructuredOutput(_ block: Int) {
+        open(block, hasStructuredOutput ? .hidden : .structuredOutput)
+        hasStructuredOutput = true
+    }
+
     private mutating func callInput(
         _ block: Int, _ fragment: Span<UInt8>, _ output: inout StreamOutput
     ) {
@@ -140,7 +147,9 @@ struct ChatChunkWriter {
             blocks[place].hasArguments = true
             arguments(index, fragment, &output)
         case .custom: blocks[place].text.append(span: fragment)
-        case .structuredOutput: content(fragment, &output)
+        case .structuredOutput:
+            blocks[place].hasArguments = true
+            content(fragment, &output)
         case .hidden, .reasoning, .redacted: break
         }
     }
@@ -213,6 +222,8 @@ struct ChatChunkWriter {
         switch block.kind {
         case .call(let index) where !block.hasArguments:
             arguments(index, [UInt8]("{}").span, &output)
+        case .structuredOutput where !block.hasArguments:
+            content([UInt8]("{}").span, &output)
         case .custom(let index, let id, let name):
             endCustom(index, id: id, name: name, input: block.text, &output)
         case .reasoning where !block.signature.isEmpty:
