@@ -31,10 +31,23 @@ struct RequestFields {
         return ChatNumber(text: value.source, value: number)
     }
 
-    /// A whole number of at least 1; nil when absent or null.
-    func count(_ name: StaticString) throws(APIError) -> Int? {
+    /// `true` or `false`; nil when absent or null.
+    func flag(_ name: StaticString) throws(APIError) -> Bool? {
+        guard let value = root.present(name) else { return nil }
+        guard let flag = value.bool else { throw Self.wrongType("\(name)", "a boolean") }
+        return flag
+    }
+
+    /// A whole number; nil when absent or null.
+    func integer(_ name: StaticString) throws(APIError) -> Int? {
         guard let value = root.present(name) else { return nil }
         guard let number = value.int else { throw Self.wrongType("\(name)", "an integer") }
+        return number
+    }
+
+    /// A whole number of at least 1; nil when absent or null.
+    func count(_ name: StaticString) throws(APIError) -> Int? {
+        guard let number = try integer(name) else { return nil }
         guard number >= 1 else { throw Self.invalid("\(name)", "'\(name)' must be at least 1.") }
         return number
     }

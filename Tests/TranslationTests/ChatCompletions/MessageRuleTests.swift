@@ -80,6 +80,12 @@ import Wire
         #expect(try refusal(list) == "invalid_value \(param)")
     }
 
+    @Test(arguments: [#""x""#, "{}", "true"])
+    func `calls that are no list are refused`(_ calls: String) throws {
+        let list = #"\#(Self.user),{"role":"assistant","content":"a","tool_calls":\#(calls)}"#
+        #expect(try refusal(list) == "invalid_type messages[1].tool_calls")
+    }
+
     @Test func `a system message may stand between a call and its answer`() throws {
         let list =
             #"\#(Self.user),\#(Self.call),{"role":"developer","content":"d"},\#(Self.answers)"#

@@ -14,7 +14,7 @@ struct ChatCompletionsReader {
     func read(_ root: JSONValue) throws(APIError) -> ChatRequest {
         var fields = RequestFields(root, isStrict: target.isStrict)
         let messages = try checkMessages(root)
-        try refuseWhatCannotBe(root)
+        try refuseWhatCannotBe(fields)
         var sampling = try SamplingReader.read(&fields)
         var request = ChatRequest()
         request.maximumTokens = sampling.maximumTokens
@@ -24,7 +24,7 @@ struct ChatCompletionsReader {
         conversation.parts.fetchedImages = fetchedImages
         conversation.parts.fetchesImages = fetchesImages
         try conversation.read(messages)
-        var tools = try ToolReader(profile: profile).read(root, names: &conversation.names)
+        var tools = try ToolReader(profile: profile).read(fields, names: &conversation.names)
         tools.declareUsedOnes(conversation.usedTools)
         try readResponseFormat(root, &fields, &request, &tools, &conversation)
         tools.originalNames = conversation.names.originals
@@ -64,18 +64,16 @@ struct ChatCompletionsReader {
     }
 
     /// Rule A3: what would change the answer and has no equivalent.
-    private func refuseWhatCannotBe(_ root: JSONValue) throws(APIError) {
-        if let value = root.present("n") {
-            guard let count = value.int else {
-                throw RequestFields.wrongType("n", "an integer")
-            }
+    private func refuseWhatCannotBe(_ fields: RequestFields) throws(APIError) {
+        let root = fields.root
+        if let count = try fields.integer("n") {
             guard (1...128).contains(count) else {
                 throw RequestFields.invalid("n", "'n' must be between 1 and 128.")
             }
             if count > 1 { throw RequestFields.unsupported("n") }
         }
-        if root.present("logprobs")?.bool == true { throw RequestFields.unsupported("logprobs") }
-        if let count = root.present("top_logprobs")?.int, count > 0 {
+        if try fields.flag("logprobs") == true { throw RequestFields.unsupported("logprobs") }
+        if let count = try fields.integer("top_logprobs"), count > 0 {
             throw RequestFields.unsupported("top_logprobs")
         }
         let modalities = root.present("modalities")

@@ -200,6 +200,9 @@ struct MessageReader {
                 .toolUse(id: id, name: name, input: ToolArguments.object(call["arguments"])))
         }
         guard let toolCalls = message.present("tool_calls") else { return }
+        guard toolCalls.kind == .array else {
+            throw RequestFields.wrongType("\(path).tool_calls", "a list")
+        }
         for (index, call) in toolCalls.elements.enumerated() {
             guard index < Limits.chatToolCalls else {
                 throw RequestFields.invalid(

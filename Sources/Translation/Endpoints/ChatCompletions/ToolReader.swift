@@ -5,7 +5,8 @@ import Wire
 struct ToolReader {
     let profile: ModelProfile
 
-    func read(_ root: JSONValue, names: inout ToolNames) throws(APIError) -> ChatTools {
+    func read(_ fields: RequestFields, names: inout ToolNames) throws(APIError) -> ChatTools {
+        let root = fields.root
         var tools = ChatTools()
         let given = try list("tools", in: root)
         let functions = try list("functions", in: root)
@@ -25,8 +26,8 @@ struct ToolReader {
             tools.list.append(read)
         }
         tools.isLegacy = functions != nil
-        tools.isFirstCallOnly =
-            tools.isLegacy || root.present("parallel_tool_calls")?.bool == false
+        let isParallel = try fields.flag("parallel_tool_calls") ?? true
+        tools.isFirstCallOnly = tools.isLegacy || !isParallel
         let choice = functions == nil ? root.present("tool_choice") : root.present("function_call")
         if let choice { try read(choice, isLegacy: functions != nil, names: names, into: &tools) }
         return tools
