@@ -34,6 +34,10 @@ import Testing
             #""response_format":{"type":"json_schema","json_schema":{}}"#,
             "missing_required_parameter", "response_format.json_schema.name"
         ),
+        (
+            #""response_format":{"type":"json_schema","json_schema":{"name":"n","schema":[]}}"#,
+            "invalid_type", "response_format.json_schema.schema"
+        ),
     ])
     func `a field that cannot be is named`(
         _ field: String, _ code: String, _ param: String

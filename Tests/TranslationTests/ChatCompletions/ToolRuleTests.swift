@@ -142,6 +142,19 @@ import Wire
         #expect(stubbed.tools.isForced)
     }
 
+    @Test func `the tool for structured output has a type and a name of its own`() throws {
+        let format =
+            #""response_format":{"type":"json_schema","json_schema":{"name":"n","#
+            + #""schema":{"anyOf":[]}}}"#
+        let history = Self.history.replacing(#""name":"old.f""#, with: #""name":"json_output""#)
+        let text = try config(
+            format, messages: history, model: "anthropic.claude-3-haiku-20240307-v1:0")
+        #expect(
+            text == #"{"tools":[{"toolSpec":{"name":"json_output","inputSchema":{"json":"#
+                + #"{"type":"object","anyOf":[]}}}}],"toolChoice":{"tool":{"name":"json_output"}}}"#
+        )
+    }
+
     @Test func `a native schema goes as text in the client's order`() throws {
         let format =
             #""response_format":{"type":"json_schema","json_schema":{"name":"n","description":" ","#

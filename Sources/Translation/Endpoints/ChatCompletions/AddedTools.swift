@@ -21,6 +21,8 @@ extension ChatTools {
     /// Rule A42 for models without native schemas: one tool whose input is the answer.
     mutating func demandStructuredOutput(_ schema: [UInt8], profile: ModelProfile) {
         let name = [UInt8]("json_output")
+        // A history may call a tool of that name, and names must differ.
+        list.removeAll { $0.name == name }
         list.append(
             Tool(
                 kind: .structuredOutput, name: name, description: nil, schema: schema,

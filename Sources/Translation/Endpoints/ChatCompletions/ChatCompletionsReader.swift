@@ -141,11 +141,7 @@ struct ChatCompletionsReader {
         let description = definition.present("description")?.stringBytes.flatMap {
             $0.isBlank ? nil : $0
         }
-        var schema = [UInt8](#"{"type":"object"}"#)
-        if let given = definition.present("schema") {
-            schema = []
-            given.appendCompact(to: &schema)
-        }
+        let schema = try readSchema(definition)
         guard profile.jsonSchema == .tool else {
             request.schema = ChatSchema(name: name, description: description, schema: schema)
             return
@@ -154,6 +150,19 @@ struct ChatCompletionsReader {
             throw RequestFields.unsupported("response_format")
         }
         tools.demandStructuredOutput(schema, profile: profile)
+    }
+
+    private func readSchema(_ definition: JSONValue) throws(APIError) -> [UInt8] {
+        guard let schema = definition.present("schema") else {
+            return [UInt8](#"{"type":"object"}"#)
+        }
+        guard schema.kind == .object else {
+            throw RequestFields.wrongType("response_format.json_schema.schema", "an object")
+        }
+        if profile.jsonSchema == .tool { return ToolReader.typed(schema) }
+        var json: [UInt8] = []
+        schema.appendCompact(to: &json)
+        return json
     }
 
     /// Rule A43.

@@ -85,6 +85,11 @@ struct ToolReader {
         guard let parameters, parameters.kind == .object else {
             return [UInt8](#"{"type":"object","properties":{}}"#)
         }
+        return typed(parameters)
+    }
+
+    /// A schema, compact and with a type: Converse demands one at the top of a tool's schema.
+    static func typed(_ parameters: JSONValue) -> [UInt8] {
         var json: [UInt8] = []
         parameters.appendCompact(to: &json)
         guard parameters["type"] == nil else { return json }
