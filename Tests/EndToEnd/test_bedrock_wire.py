@@ -95,3 +95,15 @@ def test_a_refused_credential_is_replaced_and_tried_once_more(start, client, tmp
         assert raw.headers["x-sluice-attempts"] == "1"
     finally:
         simulator.stop()
+
+
+def test_a_malformed_answer_is_billed_as_it_was_counted(bedrock, upstream, client):
+    message = {"role": "assistant", "content": []}
+    upstream.answer = lambda handler, body: handler.json(
+        {**ANSWER, "output": {"message": message}, "stopReason": "malformed_model_output"})
+    with pytest.raises(openai.InternalServerError) as failure:
+        client(bedrock).chat.completions.create(model="claude-3-5-sonnet", messages=HELLO)
+    assert failure.value.code == "malformed_model_output"
+    row, = bedrock.rows()
+    assert (row["status"], row["usage_source"]) == (502, "upstream")
+    assert (row["input_tokens"], row["output_tokens"], row["cache_read_tokens"]) == (12, 2, 5)

@@ -27,6 +27,7 @@ extension CallInProgress {
                 status: 200, fields: consume fields, body: result.body, ending: ending,
                 context: context, orders: orders)
         } catch {
+            attempt.output.usage = attempt.call.usageOfNothing
             fail(error, .malformed, context: &context, orders: orders)
         }
     }

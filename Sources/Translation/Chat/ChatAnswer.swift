@@ -36,6 +36,11 @@ struct ChatAnswer {
     var stopReason = ChatStopReason.other
     var usage: TokenUsage?
     var serviceTier: String?
+
+    /// Whether the model spoke nonsense and nothing else (rule R6).
+    var isMalformed: Bool {
+        stopReason == .malformedOutput && text?.isEmpty ?? true && calls.isEmpty
+    }
 }
 
 /// One step of a streamed answer that belongs to no dialect.

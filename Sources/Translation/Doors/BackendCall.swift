@@ -99,6 +99,8 @@ public protocol BackendCall: AnyObject {
     /// streamed. `tape` is memory to parse them into, kept from one call to the next.
     /// - Throws: `upstream_malformed` and the like when the answers make no sense.
     func finish(_ answers: [UpstreamAnswer], tape: inout JSONTape) throws(APIError) -> CallResult
+    /// The tokens that the backend reported with answers of which `finish` could make nothing.
+    var usageOfNothing: TokenUsage? { get }
     /// Reads the head of a successful answer to a streamed call.
     func begin(_ head: ResponseHead, into output: inout StreamOutput)
     /// Reads more of a streamed answer; any cut is fine.
@@ -115,4 +117,6 @@ public protocol BackendCall: AnyObject {
 extension BackendCall {
     /// Most calls need none.
     public var missingImages: [[UInt8]] { [] }
+    /// Most backends report none then.
+    public var usageOfNothing: TokenUsage? { nil }
 }

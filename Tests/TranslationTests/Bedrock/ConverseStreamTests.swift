@@ -190,6 +190,16 @@ import Wire
         #expect(try play(start(0, "f") + stop).isFinished)
     }
 
+    @Test func `what malformed output has used is known`() throws {
+        let run = try play(
+            #"{"messageStart":{"role":"assistant"}},"#
+                + #"{"messageStop":{"stopReason":"malformed_model_output"}},"#
+                + #"{"metadata":{"usage":{"inputTokens":7,"outputTokens":2}}}"#)
+        #expect(run.deltas == [Self.role])
+        #expect(run.error?.code == "malformed_model_output")
+        #expect(run.output.usage == TokenUsage(input: 7, output: 2))
+    }
+
     @Test func `usage is sent when asked for and known`() throws {
         let usage = #",{"metadata":{"usage":{"inputTokens":1,"outputTokens":2}}}"#
         let asked = Self.user + #","stream_options":{"include_usage":true}"#

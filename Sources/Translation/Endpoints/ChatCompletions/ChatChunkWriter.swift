@@ -37,6 +37,9 @@ struct ChatChunkWriter {
     private var thinkingCount = 0
     /// Whether the model has said or called anything (rule R6).
     private var hasOutput = false
+    /// The model spoke nonsense and nothing else. That is told at the end: the backend's counts are
+    /// still to come.
+    private(set) var isMalformed = false
 
     init(request: ClientRequest, tools: ChatTools) {
         self.tools = tools
@@ -68,8 +71,12 @@ struct ChatChunkWriter {
         }
     }
 
-    /// Appends the usage chunk, if it was asked for, and the terminator.
+    /// Appends the usage chunk, if it was asked for, and the terminator; or the answer was none.
     mutating func terminate(into output: inout StreamOutput) {
+        guard !isMalformed else {
+            output.state = .failed(.malformedModelOutput)
+            return
+        }
         if let usage = output.usage { chunks.appendUsage(usage, to: &output) }
         output.bytes.append("data: [DONE]\n\n")
         output.state = .finished
@@ -269,10 +276,8 @@ struct ChatChunkWriter {
 
     private mutating func finish(_ reason: ChatStopReason, _ output: inout StreamOutput) {
         for key in Set(blocks.map(\.key)).sorted() { end(key, &output) }
-        if reason == .malformedOutput, !hasOutput {
-            output.state = .failed(.malformedModelOutput)
-            return
-        }
+        isMalformed = reason == .malformedOutput && !hasOutput
+        guard !isMalformed else { return }
         begin(&output)
         let word = reason.finishReason(hasCalls: callCount > 0, isLegacy: tools.isLegacy)
         output.finishReason = "\(word)"

@@ -6,6 +6,7 @@ final class BedrockChatCall: BackendCall {
     let requestCount = 1
     let droppedParameters: [String]
     let missingImages: [[UInt8]]
+    private(set) var usageOfNothing: TokenUsage?
 
     private let request: ClientRequest
     private let upstreamRequest: UpstreamRequest
@@ -51,6 +52,10 @@ final class BedrockChatCall: BackendCall {
         }
         let document = JSONDocument(body, tape: tape)
         let (chat, stopReason) = try ConverseAnswerReader.read(document.root)
+        guard !chat.isMalformed else {
+            usageOfNothing = chat.usage
+            throw .malformedModelOutput
+        }
         var writer = ChatAnswerWriter(request: request, tools: tools)
         var result = writer.write(chat)
         if !stopReason.isEmpty, stopReason.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {

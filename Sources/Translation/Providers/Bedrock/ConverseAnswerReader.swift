@@ -14,11 +14,6 @@ enum ConverseAnswerReader {
         answer.stopReason = ConverseStopReason.read(stopReason)
         answer.usage = root.present("usage").flatMap { ConverseUsage.read($0) }
         answer.serviceTier = ConverseUsage.serviceTier(root)
-        if answer.stopReason == .malformedOutput, answer.text?.isEmpty ?? true,
-            answer.calls.isEmpty
-        {
-            throw .malformedModelOutput
-        }
         return (answer, stopReason)
     }
 

@@ -93,7 +93,9 @@ private struct ConverseEventReader {
 
     /// The answer ends where it has not been ended by the backend.
     mutating func cut(into output: inout StreamOutput) {
-        if !hasStopped { writer.write(.finish(.lengthLimit), into: &output) }
+        if !hasStopped || writer.isMalformed {
+            writer.write(.finish(.lengthLimit), into: &output)
+        }
         hasStopped = true
     }
 
