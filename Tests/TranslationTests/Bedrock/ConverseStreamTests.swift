@@ -95,6 +95,15 @@ import Wire
             try contents(start(0, "json_output") + end(0)) == [
                 Self.role, #"{"content":"{}"}"#, "stop",
             ])
+        let text = delta(7, #"{"text":"Su"}"#) + delta(7, #"{"text":"re"}"#) + end(7)
+        #expect(
+            try contents(text + start(0, "json_output") + input + end(0) + text) == [
+                Self.role, #"{"content":"{\"a\":1}"}"#, "stop",
+            ])
+        #expect(try contents(text) == [Self.role, #"{"content":"Sure"}"#, "stop"])
+        let call = try BedrockTarget.chat(Self.user + format, model: haiku)
+        #expect(
+            StreamRun(call, try StreamRun.frames("[\(text)\(Self.stop)]")).output.outputBytes == 4)
     }
 
     @Test func `suppressed calls leave nothing behind`() throws {

@@ -32,7 +32,11 @@ struct ChatChunkWriter {
     private var chunks: ChatChunkEncoder
     private var blocks: [OpenBlock] = []
     private var hasBegun = false
+    /// Structured output goes through a tool, and is the answer alone where it comes (rule A42).
+    private let wantsStructuredOutput: Bool
     private var hasStructuredOutput = false
+    /// The text beside it, which is the answer where it does not come.
+    private var heldText: [UInt8] = []
     private var callCount = 0
     private var thinkingCount = 0
     /// Whether the model has said or called anything (rule R6).
@@ -43,6 +47,7 @@ struct ChatChunkWriter {
 
     init(request: ClientRequest, tools: ChatTools) {
         self.tools = tools
+        wantsStructuredOutput = tools.list.contains { $0.kind == .structuredOutput }
         chunks = ChatChunkEncoder(request: request)
     }
 
@@ -58,6 +63,10 @@ struct ChatChunkWriter {
         }
         switch delta {
         case .begin, .finish, .usage: break
+        case .text(let text) where wantsStructuredOutput:
+            // Limits count it now, and may cut the stream.
+            output.outputBytes += text.count
+            heldText.append(span: text)
         case .text(let text): content(text, &output)
         case .callBegin(let block, let id, let name, let isHidden):
             beginCall(block, id: id, name: name, isHidden: isHidden, &output)
@@ -101,6 +110,14 @@ struct ChatChunkWriter {
         hasOutput = true
         output.outputBytes += text.count
         chunks.append(to: &output, "content", text)
+    }
+
+    /// Sends the text that was held, where there is no structured output instead.
+    private mutating func sendHeldText(_ output: inout StreamOutput) {
+        guard !hasStructuredOutput, !heldText.isEmpty else { return }
+        hasOutput = true
+        let text = heldText
+        chunks.append(to: &output, "content", text.span)
     }
 
     private mutating func beginCall(
@@ -276,6 +293,7 @@ struct ChatChunkWriter {
 
     private mutating func finish(_ reason: ChatStopReason, _ output: inout StreamOutput) {
         for key in Set(blocks.map(\.key)).sorted() { end(key, &output) }
+        sendHeldText(&output)
         isMalformed = reason == .malformedOutput && !hasOutput
         guard !isMalformed else { return }
         begin(&output)
