@@ -26,6 +26,7 @@ import Testing
         (#""presence_penalty":true"#, "invalid_type", "presence_penalty"),
         (#""max_completion_tokens":0"#, "invalid_value", "max_completion_tokens"),
         (#""max_completion_tokens":1.5"#, "invalid_type", "max_completion_tokens"),
+        (#""top_k":1.5"#, "invalid_type", "top_k"),
         (#""reasoning_effort":"huge""#, "invalid_value", "reasoning_effort"),
         (#""stop":7"#, "invalid_type", "stop"), (#""stop":["a",7]"#, "invalid_type", "stop"),
         (#""tools":{"type":"function"}"#, "invalid_type", "tools"),

@@ -87,7 +87,7 @@ import Wire
             BedrockTarget.nova, #""top_k":40,"temperature":0.5,"top_p":0.2"#,
             inference: #"{"temperature":0.5,"topP":0.2}"#,
             additional: #"{"inferenceConfig":{"topK":40}}"#),
-        Case(BedrockTarget.llama, #""top_k":40"#, additional: #"{"top_k":40}"#),
+        Case(BedrockTarget.llama, #""top_k":4e1"#, additional: #"{"top_k":40}"#),
         Case(newestClaude, #""temperature":1,"top_p":1.0"#),
         Case(
             newestClaude, #""temperature":0,"top_p":0.9,"top_k":3"#,

@@ -20,11 +20,8 @@ struct SamplingReader {
         let presence = try fields.number("presence_penalty", -2...2)
         let limit = try fields.count("max_tokens")
         reader.maximumTokens = try fields.count("max_completion_tokens") ?? limit
-        if let topK = fields.root.present("top_k") {
-            guard let value = topK.double else {
-                throw RequestFields.wrongType("top_k", "an integer")
-            }
-            reader.result.topK = ChatNumber(text: topK.source, value: value)
+        if let topK = try fields.integer("top_k") {
+            reader.result.topK = ChatNumber(text: Array("\(topK)".utf8), value: Double(topK))
         }
         if let frequency, frequency.value != 0 { try fields.hint("frequency_penalty") }
         if let presence, presence.value != 0 { try fields.hint("presence_penalty") }
