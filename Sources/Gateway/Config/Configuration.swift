@@ -59,6 +59,25 @@ public struct SocketName: Sendable, Equatable {
 
     /// Whether the host is a loopback address or `localhost`.
     public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+
+    /// The host as it is listened on: `localhost` is an address of version 4.
+    public var listeningHost: String { host == "localhost" ? "127.0.0.1" : host }
+
+    /// Whether connections to every address of the machine are taken.
+    private var isWildcard: Bool { host == "0.0.0.0" || host == "::" }
+
+    /// Whether both are one address, however it is written.
+    func hasSameSocket(as other: SocketName) -> Bool {
+        hasSamePort(as: other) && listeningHost == other.listeningHost
+    }
+
+    /// Whether a connection could be meant for either of the two.
+    func overlaps(_ other: SocketName) -> Bool {
+        hasSameSocket(as: other) || hasSamePort(as: other) && (isWildcard || other.isWildcard)
+    }
+
+    /// Port 0 is any that is free.
+    private func hasSamePort(as other: SocketName) -> Bool { port == other.port && port != 0 }
 }
 
 /// One address where clients connect.

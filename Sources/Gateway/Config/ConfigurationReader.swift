@@ -52,7 +52,7 @@ public struct ConfigurationReader {
 
     private func read(_ scope: ConfigurationScope, into configuration: inout Configuration) {
         configuration.listeners = ListenerReader(reader: self).read(scope)
-        configuration.admin = readAdmin(scope)
+        configuration.admin = readAdmin(scope, listeners: configuration.listeners)
         configuration.workers = readWorkers(scope)
         configuration.stateDirectory =
             scope.path("state", folder: folder) ?? FilePath.resolve("state", in: folder)
@@ -74,11 +74,30 @@ public struct ConfigurationReader {
         readLog(scope, into: &configuration.log)
     }
 
-    private func readAdmin(_ scope: ConfigurationScope) -> SocketName? {
-        guard scope["admin"] != nil else { return SocketName(host: "127.0.0.1", port: 9090) }
+    private func readAdmin(
+        _ scope: ConfigurationScope, listeners: [ListenerConfiguration]
+    ) -> SocketName? {
+        guard scope["admin"] != nil else {
+            let standard = SocketName(host: "127.0.0.1", port: 9090)
+            check(standard, apartFrom: listeners, at: scope["listeners"])
+            return standard
+        }
         guard let admin = scope.scope("admin", allowing: ["address"]) else { return nil }
         guard let node = admin.required("address", in: "\"admin\"") else { return nil }
-        return socketName(node, admin)
+        let name = socketName(node, admin)
+        if let name { check(name, apartFrom: listeners, at: node) }
+        return name
+    }
+
+    /// Several sockets may listen on one address (SO_REUSEPORT): the kernel would hand some clients
+    /// to the admin side, which asks for no key.
+    private func check(
+        _ admin: SocketName, apartFrom listeners: [ListenerConfiguration], at node: YAMLNode?
+    ) {
+        guard let node, listeners.contains(where: { $0.address.overlaps(admin) }) else { return }
+        problems.add(
+            "the admin side would listen where clients connect (port \(admin.port)): give it a "
+                + "port of its own", at: node)
     }
 
     func socketName(_ node: YAMLNode, _ scope: ConfigurationScope) -> SocketName? {
@@ -264,7 +283,7 @@ struct ListenerReader {
             guard let place = listener.required("address", in: "a listener"),
                 let address = reader.socketName(place, listener)
             else { return nil }
-            if seen.contains(address) {
+            if seen.contains(where: { $0.hasSameSocket(as: address) }) {
                 reader.problems.add("this address is listened on twice", at: place)
             }
             seen.append(address)

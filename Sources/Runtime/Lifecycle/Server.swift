@@ -218,8 +218,7 @@ public final class Server: Sendable {
     }
 
     private func address(of name: SocketName) throws(KernelFailure) -> SocketAddress {
-        let host = name.host == "localhost" ? "127.0.0.1" : name.host
-        guard let address = SocketAddress(literal: host, port: name.port) else {
+        guard let address = SocketAddress(literal: name.listeningHost, port: name.port) else {
             throw KernelFailure(number: EADDRNOTAVAIL)
         }
         return address

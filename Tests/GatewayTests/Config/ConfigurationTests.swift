@@ -65,6 +65,19 @@ import Translation
         ("a: 1\na: 2", 2, 1, "stands twice"),
         ("listeners: [", 2, 1, "YAML"),
         ("listeners: [{address: 0.0.0.0:80}]", 1, 12, "without \"tenants\""),
+        (
+            "listeners: [{address: 127.0.0.1:80}, {address: localhost:80}]", 1, 48,
+            "listened on twice"
+        ),
+        (
+            "listeners: [{address: 127.0.0.1:80}]\nadmin: {address: 127.0.0.1:80}", 2, 18,
+            "a port of its own"
+        ),
+        (
+            "listeners: [{address: 127.0.0.1:80}]\nadmin: {address: 0.0.0.0:80}", 2, 18,
+            "a port of its own"
+        ),
+        ("listeners: [{address: localhost:9090}]", 1, 12, "a port of its own"),
         ("tenants: [{name: a}, {name: a}]", 1, 29, "two tenants"),
         ("tenants: [{name: a, limits: [{tokens: 5, per: week}]}]", 1, 47, "must be one of"),
         ("tenants: [{name: a, limits: [{per: day}]}]", 1, 30, "exactly one of"),
@@ -201,6 +214,11 @@ import Translation
         #expect(json.contains(#""ledger":{"fsync":"never","on_full":"continue","retention":"#))
         let timed = read(Self.good + "\nledger: {fsync: 250ms}\n").configuration
         #expect(timed?.ledger.syncMilliseconds == 250)
+    }
+
+    @Test func `any free port is nobody else's`() {
+        let text = "listeners: [{address: '127.0.0.1:0'}]\nadmin: {address: '127.0.0.1:0'}"
+        #expect(read(text).problems.isEmpty)
     }
 
     @Test func `all mistakes are told at once, in order`() {
