@@ -251,6 +251,12 @@ public struct ConfigurationReader {
         }
     }
 
+    /// A secret that can be had; of one that cannot, `check` has told.
+    func secret(_ source: SecretSource) -> Secret? {
+        if case .value(let secret) = source { return secret }
+        return try? secrets?.resolve(source)
+    }
+
     /// The bytes of a file that is read at start, or a problem; nil also when no file is looked at.
     func contents(of path: String?, at node: YAMLNode?) -> [UInt8]? {
         guard let secrets, let path, let node else { return nil }

@@ -1,4 +1,5 @@
 import Primitives
+import Wire
 
 /// Reads `tenants`.
 struct TenantReader {
@@ -41,7 +42,7 @@ struct TenantReader {
 
     /// What earlier tenants and keys have: nothing may stand for two of them.
     private struct KnownKeys {
-        var digests: [[UInt8]] = []
+        var digests: Set<[UInt8]> = []
         var subjects: [String] = []
     }
 
@@ -56,15 +57,15 @@ struct TenantReader {
                 reader.problems.add("\"sha256\" must be 64 hexadecimal digits", at: node)
                 return nil
             }
-            if known.digests.contains(digest) {
-                reader.problems.add("this key stands twice", at: node)
-            }
-            known.digests.append(digest)
+            note(digest, at: node, &known)
             return .digest(digest)
         }
         guard let source = SecretReader.read(node, "key", folder: reader.folder, reader.problems)
         else { return nil }
         reader.check(source, at: node)
+        if let key = reader.secret(source) {
+            note(SHA256.digest(key.exposed.span), at: node, &known)
+        }
         if case .value = source, !isLoopback {
             reader.problems.add(
                 ConfigurationProblem(
@@ -72,6 +73,12 @@ struct TenantReader {
                         + "{sha256: …} (sluice key makes one)", at: node, severity: .warning))
         }
         return .plain(source)
+    }
+
+    /// However it is written: who has a key must be one tenant, or another one pays.
+    private func note(_ digest: [UInt8], at node: YAMLNode, _ known: inout KnownKeys) {
+        guard !known.digests.insert(digest).inserted else { return }
+        reader.problems.add("this key stands twice", at: node)
     }
 
     /// `{client_certificate: "CN=…"}`: who a verified certificate must be about.

@@ -2,6 +2,7 @@ import Primitives
 import TestSupport
 import Testing
 import Translation
+import Wire
 
 @testable import Gateway
 
@@ -144,6 +145,20 @@ import Translation
         ] {
             #expect(json.contains(shown), "\(json)")
         }
+    }
+
+    @Test(arguments: ["{value: sk}", "{env: sk}", "{file: /sk}", "{sha256: DIGEST}"])
+    func `no two tenants have one key, however it is written`(_ key: String) {
+        var digits: [UInt8] = []
+        digits.append(hexadecimal: SHA256.digest(Array("sk".utf8).span))
+        let text = key.replacing("DIGEST", with: String(decoding: digits, as: UTF8.self))
+        let resolver = SecretResolver(
+            environment: { $0 }, readFile: { Array($0.utf8.dropFirst()) })
+        let outcome = ConfigurationReader(
+            folder: ".", providers: ProviderCatalogue.all, secrets: resolver
+        ).read(Array("\(Self.good)\n  - {name: u, keys: [\(text)]}".utf8))
+        #expect(outcome.problems.map(\.message) == ["this key stands twice"])
+        #expect(outcome.problems.first?.line == 8)
     }
 
     @Test func `no two tenants have one client certificate`() {
