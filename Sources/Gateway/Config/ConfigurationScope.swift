@@ -63,9 +63,9 @@ struct ConfigurationScope {
         return value
     }
 
-    /// A member that must be there.
+    /// A member that must be there; an empty text says nothing.
     func required(_ name: String, in what: String) -> YAMLNode? {
-        if let value = self[name] { return value }
+        if let value = self[name], !value.isEmptyText { return value }
         problems.add("\(what) needs \"\(name)\"", at: node)
         return nil
     }
@@ -162,6 +162,10 @@ enum SecretReader {
         guard sources.count == 1 else {
             problems.add(
                 "\"\(what)\" must have exactly one of \"env\", \"file\" and \"value\"", at: node)
+            return nil
+        }
+        if case .value(let secret)? = sources.first, secret.isEmpty {
+            problems.add("\"value\" must not be empty", at: node)
             return nil
         }
         return sources.first

@@ -24,6 +24,9 @@ struct YAMLNode {
         case .mapping: "a mapping"
         }
     }
+
+    /// Whether it is a text of no characters.
+    var isEmptyText: Bool { if case .scalar("", _) = content { true } else { false } }
 }
 
 /// Reads one YAML document with libyaml. Bounded: depth, size, and what aliases expand to.

@@ -80,6 +80,9 @@ import Wire
         ),
         ("listeners: [{address: localhost:9090}]", 1, 12, "a port of its own"),
         ("tenants: [{name: a}, {name: a}]", 1, 29, "two tenants"),
+        ("tenants: [{name: ''}]", 1, 11, "needs \"name\""),
+        ("tenants: [{name: a, keys: [{value: ''}]}]", 1, 28, "must not be empty"),
+        ("routes: [{model: '', targets: []}]", 1, 10, "needs \"model\""),
         ("tenants: [{name: a, limits: [{tokens: 5, per: week}]}]", 1, 47, "must be one of"),
         ("tenants: [{name: a, limits: [{per: day}]}]", 1, 30, "exactly one of"),
         (
