@@ -55,8 +55,12 @@ struct BackendReader {
     private func readURL(_ node: YAMLNode, _ scope: ConfigurationScope) -> BackendURL? {
         guard let text = scope.text(node, "url") else { return nil }
         guard let url = BackendURL(text: text) else {
+            // What is told here may be logged: a password must not be.
+            let given =
+                text.contains("@")
+                ? "one with a user (\"api_key\" and \"headers\" take credentials)" : "\"\(text)\""
             reader.problems.add(
-                "\"url\" must be such as http://127.0.0.1:8000/v1, not \"\(text)\"", at: node)
+                "\"url\" must be such as http://127.0.0.1:8000/v1, not \(given)", at: node)
             return nil
         }
         return url
@@ -187,8 +191,21 @@ extension BackendURL {
             port = number
             host = String(authority[..<portStart])
         }
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty, path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else { return nil }
+        let isLiteral = host.hasPrefix("[") && host.hasSuffix("]")
+        if isLiteral { host = String(host.dropFirst().dropLast()) }
+        guard Self.isHost(host, isLiteral: isLiteral),
+            path.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
+        else { return nil }
         self.init(isTLS: isTLS, host: host, port: port, basePath: path)
+    }
+
+    /// A name or an address of version 4; one of version 6 where it stands in brackets (RFC 3986
+    /// section 3.2.2).
+    private static func isHost(_ text: String, isLiteral: Bool) -> Bool {
+        let marks = isLiteral ? ":.%" : "-._"
+        return !text.isEmpty
+            && text.allSatisfy {
+                $0.isASCII && ($0.isLetter || $0.isNumber || marks.contains($0))
+            }
     }
 }
