@@ -72,7 +72,8 @@ public final class LedgerStore {
         if unsafe mkdir(directory, 0o700) != 0, errno != EEXIST {
             throw SQLiteFailure(
                 code: SQLITE_CANTOPEN,
-                message: "the state directory \(directory) cannot be made (errno \(errno))")
+                message: "the state directory \(directory) cannot be made: "
+                    + KernelFailure(number: errno).reason)
         }
         database = try SQLiteDatabase(path: Self.path(in: directory), isReadOnly: false)
         try database.run("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;")
@@ -97,9 +98,14 @@ public final class LedgerStore {
         }
     }
 
+    /// Whether the file has been deleted or moved. SQLite writes on into such a one, and nobody
+    /// would ever read it.
+    var hasGone: Bool { database.hasMoved }
+
     /// Adds rows in one transaction; a row whose id is there already is left as it is.
     /// - Returns: how many were added.
-    /// - Throws: when the disk is full or the file is locked for long; nothing is added then.
+    /// - Throws: when the disk is full or the file is locked for long; nothing is added then. When
+    ///   the file has gone meanwhile, they must be added to the next one.
     @discardableResult
     public func append(_ rows: SettledRows) throws(SQLiteFailure) -> Int {
         var added = 0
@@ -110,6 +116,9 @@ public final class LedgerStore {
                 _ = try insert.step()
             }
             added = database.changes
+        }
+        guard !hasGone else {
+            throw SQLiteFailure(code: SQLITE_IOERR, message: "its file has been deleted or moved")
         }
         return added
     }

@@ -79,14 +79,25 @@ public final class LedgerThread: Sendable {
     }
 
     private func run(_ directory: String, journals: String) {
-        guard let store = reopen(directory) else { return }
         var keeper = LedgerKeeper(metrics: metrics, report: report)
+        // One ledger is closed before the next is opened: they may share the files beside them.
+        while let store = reopen(directory) {
+            if serve(store, &keeper, journals: journals) { return }
+            report("error", "the ledger has been deleted or moved; a new one is begun")
+        }
+    }
+
+    /// Writes into one ledger until the end. False: its file has gone before that.
+    private func serve(
+        _ store: LedgerStore, _ keeper: inout LedgerKeeper, journals: String
+    ) -> Bool {
         while true {
             let isLast = isStopping.load(ordering: .acquiring)
             let settings = settings.withLock { $0 }
             for queue in queues { keeper.collect(queue) }
+            guard !store.hasGone else { return false }
             keeper.write(into: store)
-            if isLast { return }
+            if isLast { return true }
             keeper.sync(every: settings.syncMilliseconds)
             keeper.lookAfter(
                 store, journals: journals, retention: settings.retentionMilliseconds)

@@ -48,6 +48,13 @@ public struct SQLiteFailure: Error, Sendable {
         }
     }
 
+    /// Whether the path leads to another file by now, or to none.
+    var hasMoved: Bool {
+        var moved: Int32 = 0
+        let code = unsafe sqlite3_file_control(pointer, nil, SQLITE_FCNTL_HAS_MOVED, &moved)
+        return code == SQLITE_OK && moved != 0
+    }
+
     /// Rows that the last statement has changed.
     var changes: Int { Int(unsafe sqlite3_changes(pointer)) }
 

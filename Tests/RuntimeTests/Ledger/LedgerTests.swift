@@ -51,6 +51,47 @@ import Translation
         #expect(told == ["error: the ledger cannot be opened; it is tried again"])
     }
 
+    @Test(arguments: [true, false])
+    func `a ledger that is taken away is followed by a new one`(_ withDirectory: Bool) throws {
+        let directory = freshDirectory()
+        let metrics = Metrics(shards: 1, version: "test")
+        let queue = LedgerQueue(waiting: metrics.ledgerWaiting, lost: metrics.ledgerLost)
+        let reports = Locked<[String]>([])
+        let thread = LedgerThread(
+            queues: [queue], metrics: metrics, settings: LedgerConfiguration()
+        ) { level, message in reports.withLock { $0.append("\(level): \(message)") } }
+        try thread.start(directory: directory)
+        queue.add([ledgerRow("a")], areJournalled: false)
+        while metrics.ledgerRows.value < 1 { usleep(1000) }
+        let files = FileManager.default
+        if withDirectory {
+            try files.removeItem(atPath: directory)
+        } else {
+            for name in try files.contentsOfDirectory(atPath: directory)
+            where name.hasPrefix("ledger") {
+                try files.removeItem(atPath: "\(directory)/\(name)")
+            }
+        }
+        queue.add([ledgerRow("b")], areJournalled: false)
+        while metrics.ledgerRows.value < 2 { usleep(1000) }
+        queue.add([ledgerRow("c")], areJournalled: false)
+        thread.stop()
+        #expect(try rowStates(in: directory) == ["b 200 -", "c 200 -"])
+        #expect(metrics.ledgerWaiting.value == 0)
+        let told = reports.withLock { $0 }
+        #expect(told.last == "error: the ledger has been deleted or moved; a new one is begun")
+    }
+
+    @Test func `rows that were written as the file went are not taken for recorded`() throws {
+        let directory = freshDirectory()
+        let store = try LedgerStore(directory: directory)
+        #expect(!store.hasGone)
+        try FileManager.default.moveItem(
+            atPath: LedgerStore.path(in: directory), toPath: directory + "/elsewhere.sqlite")
+        #expect(store.hasGone)
+        #expect(throws: SQLiteFailure.self) { try store.append([ledgerRow("a")]) }
+    }
+
     @Test func `every member of a row stands in its column`() throws {
         let directory = freshDirectory()
         let store = try LedgerStore(directory: directory)
