@@ -68,7 +68,7 @@ struct Simulate: ParsableCommand {
             let server = SimulatorServer(options: options, address: socket)
             try server.run { Output.error("simulating backends on http://\(socket)") }
         } catch {
-            throw CommandFailure.runFailed("cannot listen on \(socket): errno \(error.number)")
+            throw CommandFailure.runFailed("cannot listen on \(socket): \(error.reason)")
         }
     }
 }

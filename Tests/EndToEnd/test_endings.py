@@ -87,6 +87,7 @@ def test_nobody_there(start, client):
     with pytest.raises(openai.InternalServerError) as error:
         client(gateway).chat.completions.create(model="llama-3", messages=HELLO)
     assert error.value.status_code == 502 and error.value.code == "upstream_error"
+    assert "could not be reached: Connection refused. (request id:" in error.value.message
 
 
 def test_a_client_that_leaves_cancels_the_backend(start):

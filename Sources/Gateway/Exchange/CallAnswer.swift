@@ -261,7 +261,8 @@ extension CallInProgress {
             error.isWorthAnotherTarget = false
             return (error, .timeout)
         case .unprocessed: return (upstream("refused to take the request", backend), .reset)
-        case .malformed(let detail):
+        case .malformed(let reason):
+            let detail = reason.hasSuffix(".") ? String(reason.dropLast()) : reason
             return (malformed("sent no proper HTTP: \(detail)", backend), .malformed)
         }
     }

@@ -134,7 +134,7 @@ public struct KernelFailure: Error, Equatable, Sendable {
     public init(number: Int32) { self.number = number }
 
     /// What the number means, for people.
-    var reason: String {
+    public var reason: String {
         unsafe strerror(number).map { unsafe String(cString: $0) } ?? "errno \(number)"
     }
 }

@@ -72,7 +72,8 @@ extension Worker where K: ~Copyable {
             switch kernel.connect(to: address) {
             case .ready(let descriptor), .inProgress(let descriptor):
                 return adopt(descriptor, assignment, pool, remaining: Array(remaining))
-            case .failed(let number): problem = "\(address): errno \(number)"
+            case .failed(let number):
+                problem = "\(address): \(KernelFailure(number: number).reason)"
             case .wouldBlock: problem = "\(address): no local port is free"
             }
         }

@@ -214,7 +214,8 @@ extension Worker where K: ~Copyable {
         }
         let number = kernel.connectionError(of: upstreams[handle].transport.descriptor)
         guard number == 0 else {
-            return tryNextAddress(handle, "errno \(number)", assignment, remaining)
+            let reason = KernelFailure(number: number).reason
+            return tryNextAddress(handle, reason, assignment, remaining)
         }
         guard flights.contains(assignment.flight) else { return closeUpstream(handle) }
         upstreams[handle].transport.setReading(true, &kernel)
