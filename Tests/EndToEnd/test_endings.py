@@ -168,6 +168,30 @@ def test_no_secret_shows_anywhere(gateway, client):
     assert len(gateway.log_lines()) == 2
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_backend_that_repeats_our_credential_is_not_passed_on(start, upstream, stream):
+    backend = (f'  keyed: {{kind: openai, url: "http://127.0.0.1:{upstream.port}/v1", api_key: {{value: key-of-us}}, '
+               'headers: {x-token: Basic another-key}}\n')
+    gateway = start(standard_config(
+        upstream.port, more_backends=backend, more_routes="  - {model: keyed, targets: [{backend: keyed}]}\n"))
+
+    def answer(handler, _):
+        said = f'{handler.headers["authorization"]} and {handler.headers["x-token"]}'
+        error = {"error": {"message": f"wrong: {said}", "type": said, "param": said, "code": said}}
+        if not stream:
+            return handler.json(error, 400)
+        handler.events()
+        handler.event(chunk("Hello"))
+        handler.event(error)
+
+    upstream.answer = answer
+    shown = httpx.post(f"{gateway.url}/chat/completions", headers={"authorization": "Bearer sk-demo"},
+                       json={"model": "keyed", "stream": stream, "messages": HELLO}).text
+    assert "wrong: Bearer *** and Basic ***" in shown
+    shown += json.dumps(gateway.rows()) + json.dumps(gateway.log_lines()) + gateway.admin("/metrics")
+    assert "key-of-us" not in shown and "another-key" not in shown
+
+
 def test_openmetrics(gateway):
     text = gateway.admin("/metrics", {"accept": "application/openmetrics-text; version=1.0.0"})
     assert text.endswith("# EOF\n") and "# TYPE sluice_requests counter" in text

@@ -120,6 +120,7 @@ extension CallInProgress {
 
     /// Ends the call with an error, in the form that is still possible.
     func end(with error: APIError, context: ExchangeContext, orders: ExchangeOrders) {
+        let error = masked(error, context)
         let ending = CallEnding(
             status: error.status, error: error, usage: usageAfterFailure,
             finishReason: attempt?.output.finishReason, serviceTier: attempt?.output.serviceTier)
@@ -138,6 +139,13 @@ extension CallInProgress {
             status: error.status, fields: fields,
             body: error.verbatimBody ?? ErrorEnvelope.write(error, requestID: origin.requestID),
             ending: ending, context: context, orders: orders)
+    }
+
+    private func masked(_ error: APIError, _ context: ExchangeContext) -> APIError {
+        guard labels.backend >= 0 else { return error }
+        let backend = plan.backends[labels.backend]
+        return CredentialMask(backend.credential(context.wall), headers: backend.headers)
+            .applied(to: error)
     }
 
     /// A clock has run out.

@@ -1,0 +1,53 @@
+import Primitives
+import Translation
+import Wire
+
+/// Hides what proves us to a backend in what the backend complains about: some repeat the key that
+/// they refuse, and a client must not read it.
+struct CredentialMask {
+    /// Shorter ones are no secrets, and stand in many words.
+    private static let shortestSecret = 8
+    private static let mask = Array("***".utf8)
+
+    private let secrets: [[UInt8]]
+
+    /// A mask for what a request to a backend carries: its credential, and configured fields, which
+    /// may well be one.
+    init(_ credential: BackendCredential?, headers: borrowing HeaderFields) {
+        var secrets: [[UInt8]] = []
+        switch credential {
+        case .bearer(let key): secrets.append(key.exposed)
+        case .aws(let credentials):
+            secrets.append(credentials.secretAccessKey.exposed)
+            if let token = credentials.sessionToken { secrets.append(token.exposed) }
+        case .some(.none), nil: break
+        }
+        for index in 0..<headers.count {
+            // Of `Bearer KEY` the last word is the secret.
+            let words = headers.value(at: index).array.split(separator: 0x20)
+            if let last = words.last { secrets.append(Array(last)) }
+        }
+        self.secrets = secrets.filter { $0.count >= Self.shortestSecret }
+    }
+
+    /// The error without any of the secrets.
+    func applied(to error: APIError) -> APIError {
+        var error = error
+        error.message = applied(to: error.message)
+        error.type = applied(to: error.type)
+        error.code = error.code.map { applied(to: $0) }
+        error.param = error.param.map { applied(to: $0) }
+        error.verbatimBody = error.verbatimBody.map { applied(to: $0) }
+        return error
+    }
+
+    private func applied(to text: String) -> String {
+        String(decoding: applied(to: Array(text.utf8)), as: UTF8.self)
+    }
+
+    private func applied(to bytes: [UInt8]) -> [UInt8] {
+        var bytes = bytes
+        for secret in secrets { bytes.replace(secret, with: Self.mask) }
+        return bytes
+    }
+}
