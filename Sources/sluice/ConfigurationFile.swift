@@ -6,9 +6,9 @@ import Translation
 struct ConfigurationFile {
     let path: String
 
-    /// Reads and checks it.
+    /// Reads and checks it. Who only looks at what is recorded need not have the gateway's secrets.
     /// - Throws: when there is no such file.
-    func read() throws(CommandFailure) -> ConfigurationReader.Outcome {
+    func read(checkingSecrets: Bool = true) throws(CommandFailure) -> ConfigurationReader.Outcome {
         guard let bytes = FileSystem.read(path) else {
             throw .wrongInput(
                 "\(path): cannot be read. Name the file with --config, or begin with the "
@@ -16,14 +16,14 @@ struct ConfigurationFile {
         }
         let reader = ConfigurationReader(
             folder: FilePath.folder(of: path), providers: ProviderCatalogue.all,
-            secrets: PlanBuilder.resolver(FileSystem.environment()))
+            secrets: checkingSecrets ? PlanBuilder.resolver(FileSystem.environment()) : nil)
         return reader.read(bytes)
     }
 
     /// Reads it for use; warnings go to standard error.
     /// - Throws: all that is wrong with it.
-    func load() throws(CommandFailure) -> Configuration {
-        let outcome = try read()
+    func load(checkingSecrets: Bool = true) throws(CommandFailure) -> Configuration {
+        let outcome = try read(checkingSecrets: checkingSecrets)
         let lines = outcome.problems.map { $0.text(file: path) }
         guard let configuration = outcome.configuration else {
             throw .wrongInput(lines.joined(separator: "\n"))

@@ -35,7 +35,7 @@ struct Usage: ParsableCommand {
         } catch {
             throw CommandFailure.wrongInput(error.message)
         }
-        let configuration = try ConfigurationFile(path: config).load()
+        let configuration = try ConfigurationFile(path: config).load(checkingSecrets: false)
         let report: UsageReport
         do throws(SQLiteFailure) {
             report = try LedgerReader.report(query, directory: configuration.stateDirectory)

@@ -162,6 +162,14 @@ def run(*arguments, **options):
     return subprocess.run([SLUICE, *arguments], capture_output=True, text=True, timeout=20, **options)
 
 
+def test_who_looks_at_the_usage_needs_none_of_the_gateways_secrets(start, simulator):
+    tenants = '  - {name: demo, keys: [{env: SLUICE_TEST_KEY}], models: ["*"]}\n'
+    gateway = start(standard_config(simulator.port, tenants=tenants), environment={"SLUICE_TEST_KEY": "sk-demo"})
+    report = run("usage", "--format", "json", "--config", str(gateway.config))
+    assert report.returncode == 0 and json.loads(report.stdout)["groups"] == [], report.stderr
+    assert run("check", "--config", str(gateway.config)).returncode == 1
+
+
 def test_commands(gateway, client, tmp_path):
     client(gateway).chat.completions.create(model="llama-3", messages=HELLO)
     time.sleep(0.2)
