@@ -26,7 +26,8 @@ struct Sluice: ParsableCommand {
                 Output.line(text)
                 Glibc.exit(0)
             }
-            Output.error(text)
+            // A command that has told what is wrong gives an exit code only.
+            if !text.isEmpty { Output.error(text) }
             Glibc.exit(code == .validationFailure ? 2 : code.rawValue)
         }
     }
@@ -60,7 +61,9 @@ enum Output {
     static func error(_ text: String) { write(text, to: STDERR_FILENO) }
 
     private static func write(_ text: String, to descriptor: Int32) {
-        let line = Array((text.hasSuffix("\n") ? text : text + "\n").utf8)
+        var line = Array(text.utf8)
+        // Not of the text: to Swift, CR LF is one character, and no LF.
+        if line.last != 0x0a { line.append(0x0a) }
         var offset = 0
         while offset < line.count {
             let count = unsafe line.withUnsafeBytes { bytes in

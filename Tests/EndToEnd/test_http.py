@@ -159,7 +159,7 @@ def test_many_clients_at_once(gateway):
 
 
 def run(*arguments, **options):
-    return subprocess.run([SLUICE, *arguments], capture_output=True, text=True, timeout=20, **options)
+    return subprocess.run([SLUICE, *arguments], **{"capture_output": True, "text": True, "timeout": 20, **options})
 
 
 def test_who_looks_at_the_usage_needs_none_of_the_gateways_secrets(start, simulator):
@@ -177,7 +177,9 @@ def test_commands(gateway, client, tmp_path):
     usage = json.loads(run("usage", "--format", "json", "--config", config).stdout)
     assert usage["groups"][0]["tenant"] == "demo" and usage["groups"][0]["requests"] == 1
     assert "cost_usd" in run("usage", "--config", config).stdout
-    assert run("usage", "--format", "csv", "--by", "backend", "--config", config).stdout.startswith("backend,requests")
+    # Bytes: in text, CR LF would come as LF.
+    csv = run("usage", "--format", "csv", "--by", "backend", "--config", config, text=False).stdout
+    assert csv.startswith(b"backend,requests") and csv.endswith(b"\r\n") and csv.count(b"\n") == 2
     assert run("usage", "--by", "colour", "--config", config).returncode == 1
     assert run("check", "--config", config).returncode == 0
     wrong = tmp_path / "wrong.yaml"
@@ -185,6 +187,7 @@ def test_commands(gateway, client, tmp_path):
     checked = run("check", "--config", str(wrong))
     assert checked.returncode == 1
     assert f"{wrong}:1:1: error:" in checked.stderr and f"{wrong}:2:10: error:" in checked.stderr
+    assert "" not in checked.stderr.splitlines()
     assert run("serve", "--config", str(wrong)).returncode == 1
     assert run("serve", "--no-such-option").returncode == 2
     assert run("--help").returncode == 0 and run("serve", "--help").returncode == 0

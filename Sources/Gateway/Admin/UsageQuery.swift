@@ -37,6 +37,10 @@ public struct UsageQuery: Sendable {
                 "invalid_value", param: "by",
                 "'by' takes \(Self.dimensions.joined(separator: ", ")), not '\(name)'.")
         }
+        // Each is a member of the answer's groups.
+        guard Set(self.by).count == self.by.count else {
+            throw .badRequest("invalid_value", param: "by", "'by' takes each name once.")
+        }
     }
 
     /// Reads a query string.

@@ -240,7 +240,9 @@ import Translation
     }
 
     @Test func `a wrong question is answered with what would be right`() {
-        for (since, by) in [("yesterday", "tenant"), ("24h", "colour")] {
+        for (since, by) in [
+            ("yesterday", "tenant"), ("24h", "colour"), ("24h", "tenant,day,tenant"),
+        ] {
             #expect(throws: APIError.self) {
                 try UsageQuery(since: since, until: nil, by: by, now: WallTime(milliseconds: 0))
             }
