@@ -79,8 +79,13 @@ def test_a_refusal_does_not_wait_for_the_body(gateway):
 def test_bad_requests(gateway, data, status):
     answer = talk(gateway, data, seconds=4)
     assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
-    error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
+    head, body = answer.split(b"\r\n\r\n", 1)
+    error = json.loads(body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
+    [line] = gateway.log_lines()
+    assert line["status"] == status and line["error_code"] == error["code"]
+    assert b"\r\nx-request-id: %s\r\n" % line["request_id"].encode() in head
+    assert error["message"].endswith(f" (request id: {line['request_id']})")
 
 
 def test_http_10_and_head(gateway):

@@ -57,6 +57,22 @@ public struct Exchange: ~Copyable {
         }
     }
 
+    private init(origin: RequestOrigin, plan: Plan) {
+        self.plan = plan
+        self.origin = origin
+        share = BufferedShare(of: plan)
+        state = .finished
+    }
+
+    /// Answers bytes that make no request: with an id and a line in the log, like a request.
+    public static func refuse(
+        _ failure: HTTPFailure, plan: Plan, context: inout ExchangeContext, orders: ExchangeOrders
+    ) {
+        let origin = RequestOrigin(head: RequestHead(), context: &context)
+        var exchange = Exchange(origin: origin, plan: plan)
+        exchange.refuse(error(for: failure), context: context, orders: orders)
+    }
+
     /// What to do with the body.
     public var bodyPlan: BodyPlan {
         switch state {

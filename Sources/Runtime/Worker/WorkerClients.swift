@@ -224,12 +224,20 @@ extension Worker where K: ~Copyable {
         clients[handle].state = .serving(
             ClientConnection.Serving(
                 flight: nil, keepAlive: false, isHead: false, version: .http11))
-        let orders = Self.orders(for: failure)
+        let orders = orders(for: failure)
         answerClient(handle, orders)
     }
 
     /// The answer to what could not become an exchange.
-    static func orders(for failure: HTTPFailure) -> ExchangeOrders {
+    mutating func orders(for failure: HTTPFailure) -> ExchangeOrders {
+        guard case .gateway = role else { return Self.adminOrders(for: failure) }
+        let orders = ExchangeOrders()
+        Exchange.refuse(failure, plan: plan, context: &context, orders: orders)
+        logBuffer.append(contentsOf: orders.logLine)
+        return orders
+    }
+
+    private static func adminOrders(for failure: HTTPFailure) -> ExchangeOrders {
         let error = Exchange.error(for: failure)
         let body = ErrorEnvelope.write(error, requestID: "")
         return orders(status: error.status, contentType: "application/json", body)

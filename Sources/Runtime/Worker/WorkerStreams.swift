@@ -36,7 +36,7 @@ extension Worker where K: ~Copyable {
             switch event {
             case .head(let stream): streamHeadArrived(handle, session, stream)
             case .refused(let stream, let failure):
-                let orders = Self.orders(for: failure)
+                let orders = orders(for: failure)
                 answer(session, stream, orders)
             case .body(let stream, let range):
                 streamBodyArrived(session, stream, bytes.extracting(range))
@@ -59,7 +59,7 @@ extension Worker where K: ~Copyable {
         do throws(HTTPFailure) {
             head = try sessions[session].http2.requestHead(of: stream)
         } catch {
-            let orders = Self.orders(for: error)
+            let orders = orders(for: error)
             return answer(session, stream, orders)
         }
         if case .admin(let respond) = role {
