@@ -218,6 +218,10 @@ public enum Limits {
     public static let estimatedModels = 4_096
     /// Access-log text that may wait for a slow reader, over all workers.
     public static let pendingLogBytes = 8 << 20
+    /// Messages to an operator that may wait: who needs more of them has the first ones.
+    public static let pendingMessages = 1_000
+    /// At the end, a reader of a log that stalls is waited for this long.
+    public static let logFarewellMilliseconds = 2_000
 
     // MARK: Journal and ledger
 

@@ -20,15 +20,17 @@ struct ConfigurationFile {
         return reader.read(bytes)
     }
 
-    /// Reads it for use; warnings go to standard error.
+    /// Reads it for use; `warn` is told what is odd.
     /// - Throws: all that is wrong with it.
-    func load(checkingSecrets: Bool = true) throws(CommandFailure) -> Configuration {
+    func load(
+        checkingSecrets: Bool = true, warn: (String) -> Void = { Output.error($0) }
+    ) throws(CommandFailure) -> Configuration {
         let outcome = try read(checkingSecrets: checkingSecrets)
         let lines = outcome.problems.map { $0.text(file: path) }
         guard let configuration = outcome.configuration else {
             throw .wrongInput(lines.joined(separator: "\n"))
         }
-        for line in lines { Output.error(line) }
+        for line in lines { warn(line) }
         return configuration
     }
 }

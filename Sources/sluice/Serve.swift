@@ -21,31 +21,43 @@ struct Serve: ParsableCommand {
         let fingerprint = FileSystem.fingerprint(config)
         let configuration = try file.load()
         let logger = Self.logger(configuration.log)
+        let log = OperatorLog { level, message in
+            // Some of it is what peers have said: one event is one line.
+            let line = PrintableText.line(message)
+            logger.log(level: Logger.Level(rawValue: level) ?? .info, "\(line)")
+        }
+        defer { log.stop() }
         let surroundings = Server.Surroundings(
             path: config, fingerprint: fingerprint,
             reread: {
                 do throws(CommandFailure) {
-                    return .success(try file.load())
+                    return .success(try file.load { log.add("warning", $0) })
                 } catch {
                     return .failure(PlanFailure(message: error.message))
                 }
             },
-            environment: FileSystem.environment(),
-            log: { level, message in
-                // Some of it is what peers have said: one event is one line.
-                let line = PrintableText.line(message)
-                logger.log(level: Logger.Level(rawValue: level) ?? .info, "\(line)")
-            },
+            environment: FileSystem.environment(), log: { log.add($0, $1) },
             version: Version.text)
         let brokenOff: Int
         do throws(PlanFailure) {
-            brokenOff = try Server(configuration, surroundings).run()
+            let server = try Server(configuration, surroundings)
+            // Not before the server has blocked signals: threads inherit that.
+            try Self.start(log)
+            brokenOff = try server.run()
         } catch {
             throw CommandFailure.runFailed("\(config): \(error.message)")
         }
         guard brokenOff == 0 else {
             throw CommandFailure.runFailed(
                 "requests that could not finish before the end (drain.timeout): \(brokenOff)")
+        }
+    }
+
+    private static func start(_ log: OperatorLog) throws(PlanFailure) {
+        do throws(KernelFailure) {
+            try log.start()
+        } catch {
+            throw PlanFailure(message: "no thread for the log: \(error.reason)")
         }
     }
 

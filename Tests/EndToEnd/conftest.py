@@ -45,7 +45,7 @@ def get(url, headers=None):
 class Gateway:
     """One `sluice serve` in a folder of its own."""
 
-    def __init__(self, folder, config, environment=None):
+    def __init__(self, folder, config, environment=None, output=None, errors=None):
         self.port, self.admin_port, self.folder = free_port(), free_port(), folder
         self.config = folder / "gateway.yaml"
         self.text = config
@@ -56,7 +56,7 @@ class Gateway:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         self.process = subprocess.Popen(
             [SLUICE, "serve", "--config", str(self.config)],
-            stdout=self.log, stderr=self.errors, env={**clean, **(environment or {})})
+            stdout=output or self.log, stderr=errors or self.errors, env={**clean, **(environment or {})})
         wait_for(self.is_ready)
 
     def write(self, config):
@@ -86,6 +86,10 @@ class Gateway:
     def log_lines(self):
         time.sleep(0.1)
         return [json.loads(line) for line in (self.folder / "access.log").read_text().splitlines()]
+
+    def wait_until_told(self, text):
+        """Messages to operators are written by a thread of their own, in a moment."""
+        wait_for(lambda: text in (self.folder / "stderr.log").read_text())
 
     def metric(self, name, **labels):
         total = 0.0

@@ -116,7 +116,7 @@ def test_kill_nine_ten_times_under_load(start):
         assert row["input_tokens"] > 0 and row["cost_nanousd"] > 0 and row["backend"] and row["tenant"] == "demo"
     # Whoever the simulator has answered, and whoever got nothing: all of them are rows, or never arrived.
     assert set(by_name) <= set(load.complete) | load.broken
-    assert "was replayed" in (gateway.folder / "stderr.log").read_text()
+    gateway.wait_until_told("was replayed")
     gateway.stop()
     assert segments(gateway) == []
     simulator.stop()
@@ -246,7 +246,7 @@ def test_a_torn_and_a_damaged_journal_are_reported_and_never_fatal(start, simula
     rows = gateway.rows()
     assert {row["request_id"] for row in rows} == {f"r{index}" for index in range(5)}
     assert 1 <= sum(row["error_code"] == "gateway_interrupted" for row in rows) <= len(files)
-    assert "damaged" in (gateway.folder / "stderr.log").read_text()
+    gateway.wait_until_told("damaged")
     assert metric(gateway, "sluice_ledger_journal_damage_total") >= 2
     assert any(file.name == "stray.journal.damaged" for file in segments(gateway))
 

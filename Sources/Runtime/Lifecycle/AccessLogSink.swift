@@ -10,9 +10,17 @@ public final class AccessLogSink: Sendable {
     }
 
     private let pending = Locked(Pending())
+    private let thread = LogThread()
 
     /// An empty sink.
     public init() {}
+
+    /// Starts the thread that writes.
+    /// - Throws: the `errno` value when the system has no thread to give.
+    func start() throws(KernelFailure) { try thread.start { [self] in flush() } }
+
+    /// Has everything written that waits, if somebody reads it.
+    func stop() { _ = thread.stop() }
 
     /// Takes whole lines; when `Limits.pendingLogBytes` wait already, they are counted as lost.
     func append(_ lines: [UInt8]) {
@@ -25,8 +33,8 @@ public final class AccessLogSink: Sendable {
         }
     }
 
-    /// Writes everything that waits; called by the log thread and once more at the end.
-    public func flush() {
+    /// Writes everything that waits.
+    private func flush() {
         let (lines, lost) = pending.withLock { pending in
             let taken = (pending.lines, pending.lostLines)
             pending = Pending()

@@ -127,6 +127,11 @@ public final class Server: Sendable {
             throw PlanFailure(message: "state: \(error.message)")
         }
         try restoreLimits(of: running.withLock { $0.plan }, configuration)
+        do throws(KernelFailure) {
+            try logSink.start()
+        } catch {
+            throw PlanFailure(message: "no thread for the access log: \(error.reason)")
+        }
         let threads = try startWorkers(configuration)
         announce(configuration)
         supervise(adminMailbox: threads.adminMailbox)
@@ -137,7 +142,7 @@ public final class Server: Sendable {
             .drain(DrainSchedule(steerAt: now, closeAt: now, deadline: now)))
         threads.admin?.join()
         ledger.stop()
-        logSink.flush()
+        logSink.stop()
         return brokenOff.load(ordering: .acquiring)
     }
 
@@ -291,14 +296,12 @@ public final class Server: Sendable {
 
     // MARK: - While it runs
 
-    /// Waits for signals until the last request has ended; in between it writes the access log and
-    /// looks after changed files.
+    /// Waits for signals until the last request has ended; in between it looks after changed files.
     private func supervise(adminMailbox: Mailbox?) {
         var turns = 0
         while finishedWorkers.load(ordering: .acquiring) < workerCount {
             var entry = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
             _ = unsafe poll(&entry, 1, 20)
-            logSink.flush()
             if entry.revents & Int16(POLLIN) != 0 { handle(readSignal(), adminMailbox) }
             turns += 1
             guard turns % 50 == 0, !isDraining.load(ordering: .acquiring) else { continue }

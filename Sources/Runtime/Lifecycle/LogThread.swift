@@ -1,0 +1,37 @@
+import Glibc
+import Primitives
+import Synchronization
+
+/// A thread that writes what others have to say: what reads it may stall, and stalls nobody else.
+final class LogThread: Sendable {
+    private static let pauseMicroseconds: UInt32 = 20_000
+
+    private let hasStarted = Atomic<Bool>(false)
+    private let isStopping = Atomic<Bool>(false)
+    private let hasStopped = Atomic<Bool>(false)
+
+    /// Calls `flush` now and again, and once more at the end.
+    /// - Throws: the `errno` value when the system has no thread to give.
+    func start(_ flush: @escaping @Sendable () -> Void) throws(KernelFailure) {
+        let thread = try BackgroundThread { [self] in
+            while !isStopping.load(ordering: .acquiring) {
+                flush()
+                usleep(Self.pauseMicroseconds)
+            }
+            flush()
+            hasStopped.store(true, ordering: .releasing)
+        }
+        // Nobody can end it while its reader stalls: the end of the process does.
+        thread.detach()
+        hasStarted.store(true, ordering: .releasing)
+    }
+
+    /// Has everything written that waits, if somebody reads it. False: there is no thread.
+    func stop() -> Bool {
+        guard hasStarted.load(ordering: .acquiring) else { return false }
+        isStopping.store(true, ordering: .releasing)
+        let until = SystemClock.now().advanced(byMilliseconds: Limits.logFarewellMilliseconds)
+        while !hasStopped.load(ordering: .acquiring), SystemClock.now() < until { usleep(1_000) }
+        return true
+    }
+}
