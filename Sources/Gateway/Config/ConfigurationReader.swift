@@ -245,7 +245,7 @@ public struct ConfigurationReader {
     func check(_ source: SecretSource?, at node: YAMLNode?) {
         guard let secrets, let source, let node else { return }
         do throws(SecretResolver.Failure) {
-            _ = try secrets.resolve(source)
+            _ = try secrets.resolveLine(source)
         } catch {
             problems.add(error.message, at: node)
         }
@@ -254,7 +254,7 @@ public struct ConfigurationReader {
     /// A secret that can be had; of one that cannot, `check` has told.
     func secret(_ source: SecretSource) -> Secret? {
         if case .value(let secret) = source { return secret }
-        return try? secrets?.resolve(source)
+        return try? secrets?.resolveLine(source)
     }
 
     /// The bytes of a file that is read at start, or a problem; nil also when no file is looked at.

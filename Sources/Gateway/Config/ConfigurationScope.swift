@@ -31,6 +31,7 @@ struct ConfigurationScope {
                 problems.add("a key must be text", at: key)
                 continue
             }
+            if Self.hasControl(name) { problems.add("a key must be one line of text", at: key) }
             if members[name] != nil { problems.add("the key \"\(name)\" stands twice", at: key) }
             members[name] = value
             keys.append((name, key))
@@ -79,7 +80,16 @@ struct ConfigurationScope {
             problems.add("\"\(name)\" must be text, not \(value.kindName)", at: value)
             return nil
         }
+        guard !Self.hasControl(text) else {
+            problems.add("\"\(name)\" must be one line of text", at: value)
+            return nil
+        }
         return text
+    }
+
+    /// Names, keys and URLs come to stand in header fields and in lines of logs.
+    private static func hasControl(_ text: String) -> Bool {
+        text.utf8.contains { $0 < 0x20 && $0 != 0x09 || $0 == 0x7f }
     }
 
     /// `true` or `false`.

@@ -20,7 +20,25 @@ public struct SecretResolver: Sendable {
         self.readFile = readFile
     }
 
-    /// The secret.
+    /// A secret that is sent in a header field or compared with one.
+    /// - Throws: as `resolve`; also for more than one line.
+    public func resolveLine(_ source: SecretSource) throws(Failure) -> Secret {
+        let secret = try resolve(source)
+        guard !secret.exposed.contains(where: { $0 < 0x20 || $0 == 0x7f }) else {
+            throw Failure(message: "\(Self.place(of: source)) must hold one line of text")
+        }
+        return secret
+    }
+
+    private static func place(of source: SecretSource) -> String {
+        switch source {
+        case .value: "a value"
+        case .environment(let name): "the environment variable \(name)"
+        case .file(let path): "the file \(path)"
+        }
+    }
+
+    /// What a source holds.
     /// - Throws: which variable is not set, or which file cannot be read.
     public func resolve(_ source: SecretSource) throws(Failure) -> Secret {
         switch source {

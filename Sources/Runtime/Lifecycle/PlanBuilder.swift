@@ -264,7 +264,7 @@ public struct PlanBuilder: Sendable {
 
     func secret(_ source: SecretSource, _ what: String) throws(PlanFailure) -> Secret {
         do throws(SecretResolver.Failure) {
-            return try secrets.resolve(source)
+            return try secrets.resolveLine(source)
         } catch {
             throw PlanFailure(message: "\(what): \(error.message)")
         }

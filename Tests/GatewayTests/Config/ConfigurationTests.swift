@@ -86,6 +86,9 @@ import Wire
         ("tenants: [{name: ''}]", 1, 11, "needs \"name\""),
         ("tenants: [{name: a, keys: [{value: ''}]}]", 1, 28, "must not be empty"),
         ("routes: [{model: '', targets: []}]", 1, 10, "needs \"model\""),
+        ("backends: {\"a\\r\\nb: c\": {kind: bedrock}}", 1, 12, "one line of text"),
+        ("tenants: [{name: \"a\\nb\"}]", 1, 18, "one line of text"),
+        ("backends: {a: {kind: bedrock, api_key: {value: \"x\\n\"}}}", 1, 48, "one line of text"),
         ("tenants: [{name: a, limits: [{tokens: 5, per: week}]}]", 1, 47, "must be one of"),
         ("tenants: [{name: a, limits: [{per: day}]}]", 1, 30, "exactly one of"),
         (
@@ -262,6 +265,17 @@ import Wire
         ).read(Array(text.utf8))
         #expect(outcome.problems.first?.line == 3)
         #expect(outcome.problems.first?.message.contains("NOWHERE") == true)
+    }
+
+    @Test func `a secret of two lines is told where it is asked for`() {
+        let resolver = SecretResolver(
+            environment: { _ in nil }, readFile: { _ in Array("x\r\nx-evil: y\n".utf8) })
+        let text = Self.good.replacing("{value: x}", with: "{file: key}")
+        let outcome = ConfigurationReader(
+            folder: ".", providers: ProviderCatalogue.all, secrets: resolver
+        ).read(Array(text.utf8))
+        #expect(outcome.problems.map(\.line) == [3])
+        #expect(outcome.problems.first?.message == "the file ./key must hold one line of text")
     }
 
     @Test func `no beginning of a file and no changed byte makes us trap`() {
