@@ -98,7 +98,8 @@ struct BackendReader {
         let keys = ["connect", "first_byte", "idle", "total"]
         guard let scope = scope.scope("timeouts", allowing: keys) else { return }
         let read = { (name: String, default: Int) in
-            scope.quantity(name, "300ms, 5s or 10m", Quantities.milliseconds) ?? `default`
+            scope.quantity(
+                name, "300ms, 5s or 10m", Quantities.positive(Quantities.milliseconds)) ?? `default`
         }
         timeouts.connectMilliseconds = read("connect", timeouts.connectMilliseconds)
         timeouts.firstByteMilliseconds = read("first_byte", timeouts.firstByteMilliseconds)
@@ -113,7 +114,8 @@ struct BackendReader {
             return
         }
         connections.maximum =
-            scope.quantity("max", "1000", Quantities.count) ?? connections.maximum
+            scope.quantity("max", "1000", Quantities.positive(Quantities.count))
+            ?? connections.maximum
         connections.maximumIdle =
             scope.quantity("max_idle", "64", Quantities.count) ?? connections.maximumIdle
         connections.idleMilliseconds =

@@ -175,19 +175,21 @@ public struct ConfigurationReader {
             "request_body", "header_bytes", "concurrent_requests", "buffered_bytes", "connections",
         ]
         guard let scope = scope.scope("limits", allowing: keys) else { return }
-        if let bytes = scope.quantity("request_body", "64MiB", Quantities.bytes) {
+        let size = Quantities.positive(Quantities.bytes)
+        let count = Quantities.positive(Quantities.count)
+        if let bytes = scope.quantity("request_body", "64MiB", size) {
             limits.requestBodyBytes = bytes
         }
-        if let bytes = scope.quantity("header_bytes", "64KiB", Quantities.bytes) {
+        if let bytes = scope.quantity("header_bytes", "64KiB", size) {
             limits.headerBytes = bytes
         }
-        if let count = scope.quantity("concurrent_requests", "10k", Quantities.count) {
+        if let count = scope.quantity("concurrent_requests", "10k", count) {
             limits.concurrentRequests = count
         }
-        if let bytes = scope.quantity("buffered_bytes", "1GiB", Quantities.bytes) {
+        if let bytes = scope.quantity("buffered_bytes", "1GiB", size) {
             limits.bufferedBytes = bytes
         }
-        if let count = scope.quantity("connections", "20k", Quantities.count) {
+        if let count = scope.quantity("connections", "20k", count) {
             limits.connections = count
         }
     }

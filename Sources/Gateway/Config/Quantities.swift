@@ -28,6 +28,12 @@ enum Quantities {
             units: [("k", 1000), ("M", 1_000_000), ("G", 1_000_000_000), ("", 1)])
     }
 
+    /// What `parse` reads, unless it is 0: where that would mean "none at all", it is a mistake for
+    /// "without a limit".
+    static func positive(_ parse: @escaping (String) -> Int?) -> (String) -> Int? {
+        { text in parse(text).flatMap { $0 > 0 ? $0 : nil } }
+    }
+
     /// A decimal number of dollars, in nano-dollars.
     static func nanodollars(_ text: String) -> Int64? {
         Decimal.scaled(Array(text.filter { $0 != "_" }.utf8).span, digits: 9)

@@ -60,6 +60,13 @@ import Wire
         ("limits: {request_body: lots}", 1, 24, "64MiB"),
         ("limits: {buffered_bytes: lots}", 1, 26, "1GiB"),
         ("limits: {connections: many}", 1, 23, "20k"),
+        ("limits: {connections: 0}", 1, 23, "20k, not \"0\""),
+        ("limits: {request_body: 0MiB}", 1, 24, "64MiB, not"),
+        (
+            "backends: {a: {kind: bedrock, timeouts: {total: 0s}}}", 1, 49,
+            "300ms, 5s or 10m, not \"0s\""
+        ),
+        ("backends: {a: {kind: bedrock, connections: {max: 0}}}", 1, 50, "1000, not \"0\""),
         ("log: {level: loud}", 1, 14, "must be one of"),
         ("ledger: {fsync: 0s}", 1, 17, "1s, or never"),
         ("ledger: {on_full: refused}", 1, 19, "did you mean \"refuse\""),
