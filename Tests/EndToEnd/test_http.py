@@ -194,6 +194,9 @@ def test_commands(gateway, client, tmp_path):
     assert f"{wrong}:1:1: error:" in checked.stderr and f"{wrong}:2:10: error:" in checked.stderr
     assert "" not in checked.stderr.splitlines()
     assert run("serve", "--config", str(wrong)).returncode == 1
+    wrong.write_text("state: ./nowhere\n")
+    empty = run("usage", "--config", wrong.name, cwd=tmp_path)
+    assert empty.returncode == 3 and "the ledger ./nowhere/ledger.sqlite" in empty.stderr and "serve" in empty.stderr
     assert run("serve", "--no-such-option").returncode == 2
     assert run("--help").returncode == 0 and run("serve", "--help").returncode == 0
     key, line = run("key").stdout.splitlines()

@@ -184,9 +184,10 @@ enum SecretReader {
 
 /// Paths in the file are relative to it.
 public enum FilePath {
-    /// `path` itself when it is absolute, else below `folder`.
+    /// `path` itself when it is absolute, or as it stands in the working directory; else below
+    /// `folder`.
     public static func resolve(_ path: String, in folder: String) -> String {
-        path.hasPrefix("/") || folder.isEmpty ? path : "\(folder)/\(path)"
+        path.hasPrefix("/") || folder.isEmpty || folder == "." ? path : "\(folder)/\(path)"
     }
 
     /// The folder part of a path; `.` when there is none.

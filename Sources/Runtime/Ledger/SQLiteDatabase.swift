@@ -21,8 +21,11 @@ public struct SQLiteFailure: Error, Sendable {
             | SQLITE_OPEN_NOMUTEX
         let code = unsafe sqlite3_open_v2(path, &opened, flags, nil)
         guard code == SQLITE_OK, let opened = unsafe opened else {
+            let reason = KernelFailure(number: unsafe sqlite3_system_errno(opened)).reason
             unsafe sqlite3_close(opened)
-            throw SQLiteFailure(code: code, message: "the ledger \(path) cannot be opened")
+            let hint = isReadOnly ? "; the first `sluice serve` makes it" : ""
+            throw SQLiteFailure(
+                code: code, message: "the ledger \(path) cannot be opened: \(reason)\(hint)")
         }
         unsafe pointer = opened
         unsafe sqlite3_busy_timeout(pointer, 5000)

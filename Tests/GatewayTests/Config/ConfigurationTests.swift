@@ -282,7 +282,7 @@ import Wire
             folder: ".", providers: ProviderCatalogue.all, secrets: resolver
         ).read(Array(text.utf8))
         #expect(outcome.problems.map(\.line) == [3])
-        #expect(outcome.problems.first?.message == "the file ./key must hold one line of text")
+        #expect(outcome.problems.first?.message == "the file key must hold one line of text")
     }
 
     @Test func `no beginning of a file and no changed byte makes us trap`() {
