@@ -311,6 +311,17 @@ def test_twenty_reloads_under_load_fail_no_request(start, simulator):
     assert gateway.metric("sluice_connections", side="upstream") <= len(load.threads) * os.cpu_count()
 
 
+def test_a_reload_opens_nothing_that_others_can_reach(start, simulator):
+    closed = standard_config(simulator.port)
+    gateway = start('listeners: [{address: "0.0.0.0:@PORT@"}]\n' + closed)
+    before, after = closed.split("tenants:\n")
+    # On loopback nobody need be named, but until a restart this one listens elsewhere.
+    gateway.write('listeners: [{address: "127.0.0.1:@PORT@"}]\n' + before + after.split("\n", 1)[1])
+    wait_for(lambda: reloads(gateway, "rejected") == 1)
+    assert httpx.get(f"{gateway.url}/models").status_code == 401
+    gateway.wait_until_told("until a restart")
+
+
 def test_a_changed_file_is_read_and_a_wrong_one_changes_nothing(start, simulator):
     gateway = start(standard_config(simulator.port))
     new = gateway.folder / "new.yaml"

@@ -10,17 +10,17 @@ struct TenantReader {
     let asksForCertificates: Bool
 
     func read(_ scope: ConfigurationScope) -> [TenantConfiguration] {
-        guard scope["tenants"] != nil else {
-            if !isLoopback {
-                reader.problems.add(
-                    "without \"tenants\" everyone may use the gateway: name tenants, or listen on "
-                        + "loopback addresses only", at: scope["listeners"] ?? scope.node)
-            }
-            return []
+        let nodes = scope.list("tenants")
+        // An empty list names nobody either.
+        if nodes.isEmpty, !isLoopback {
+            reader.problems.add(
+                "without \"tenants\" everyone may use the gateway: name tenants, or listen on "
+                    + "loopback addresses only",
+                at: scope["tenants"] ?? scope["listeners"] ?? scope.node)
         }
         var seen: [String] = []
         var known = KnownKeys()
-        return scope.list("tenants").compactMap { node in
+        return nodes.compactMap { node in
             guard let tenant = ConfigurationScope(node, "a tenant", reader.problems) else {
                 return nil
             }

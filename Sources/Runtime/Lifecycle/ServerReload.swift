@@ -23,6 +23,13 @@ extension Server {
 
     /// Puts a configuration to work; `fingerprint` is its file's from before it was read.
     private func adopt(_ configuration: Configuration, fingerprint: String) -> String? {
+        // The reader knows the file's addresses only: other ones are served until a restart.
+        if configuration.tenants.isEmpty, !addresses.allSatisfy(\.isLoopback) {
+            return reject(
+                PlanFailure(
+                    message: "without \"tenants\" everyone may use the gateway, and until a "
+                        + "restart it listens on addresses that are not loopback"))
+        }
         let previous = running.withLock { $0.plan }
         let former = running.withLock { $0.configuration }
         let keys = former.keysForRestart(configuration).joined(separator: ", ")

@@ -76,6 +76,7 @@ import Wire
         ("a: 1\na: 2", 2, 1, "stands twice"),
         ("listeners: [", 2, 1, "YAML"),
         ("listeners: [{address: 0.0.0.0:80}]", 1, 12, "without \"tenants\""),
+        ("listeners: [{address: 0.0.0.0:80}]\ntenants: []", 2, 10, "without \"tenants\""),
         (
             "listeners: [{address: 127.0.0.1:80}, {address: localhost:80}]", 1, 48,
             "listened on twice"
