@@ -3,7 +3,7 @@ SHELL := /bin/bash
 RELEASE := swift build -c release --static-swift-stdlib --product
 BINARY := .build/release/sluice
 
-.PHONY: help setup build run test unit e2e budgets benchmarks thresholds link-order bench sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
+.PHONY: help setup build run test unit e2e budgets benchmarks thresholds layout bench sim fuzz sanitize floods soak conformance-h2 check format image-test real-vllm clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -35,7 +35,10 @@ budgets: build benchmarks
 thresholds: build benchmarks ## Write what instructions and allocations cost now into Benchmarks/thresholds.json
 	python3 Benchmarks/budgets.py update
 
-link-order: build benchmarks ## Write which functions requests run through: the linker puts them side by side
+layout: build benchmarks ## Count what requests do and which functions they run through: the release is laid out for it
+	python3 Benchmarks/request_profile.py
+	rm .build/release/*.build/*.o # the compiler keeps them when only the profile is another
+	$(RELEASE) sluice
 	python3 Benchmarks/link_order.py update
 	rm $(BINARY)
 	$(RELEASE) sluice

@@ -1,6 +1,19 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// The release is compiled for what requests do, counted branch by branch: what runs often lies
+/// together and is inlined. Benchmarks/request_profile.py has the binary built that counts.
+let requestProfile = [
+    "-Xfrontend",
+    Context.environment["SLUICE_COUNTS_BRANCHES"] == nil
+        ? "-ir-profile-use=\(Context.packageDirectory)/Sources/sluice/requests.profdata"
+        : "-ir-profile-generate",
+    // Functions are known by their names alone, wherever the package lies.
+    "-Xllvm", "-static-func-full-module-prefix=false",
+    // One that has changed since is compiled as if it had not been counted.
+    "-Xllvm", "-no-pgo-warn-mismatch",
+]
+
 /// Every floor is compiled alike: Swift 6, strict about memory, and a warning is an error.
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -15,6 +28,7 @@ let settings: [SwiftSetting] = [
     .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release)),
     // The linker can put each function where it likes: see `linkOrder`.
     .unsafeFlags(["-Xfrontend", "-function-sections"], .when(configuration: .release)),
+    .unsafeFlags(requestProfile, .when(configuration: .release)),
 ]
 
 /// The functions that requests run through lie side by side: Benchmarks/link_order.py.
@@ -84,7 +98,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            exclude: ["link-order.txt"],
+            exclude: ["link-order.txt", "requests.profdata"],
             swiftSettings: settings,
             linkerSettings: linkOrder),
 

@@ -22,8 +22,9 @@ import subprocess
 import sys
 import tempfile
 
-from callgrind import FIXED, KINDS, callgrind, play, stripped
+from callgrind import FIXED, callgrind, play, stripped
 from tools import LOAD, MICRO, SLUICE, Mock
+from workload import KINDS
 
 THRESHOLDS = pathlib.Path(__file__).resolve().parent / "thresholds.json"
 SLACK = {"instructions": 0.10, "instructions_all_threads": 0.25}

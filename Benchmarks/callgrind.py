@@ -4,14 +4,9 @@ import collections
 import re
 import subprocess
 
-from tools import KEY, Child, bodies, free_port, get, load, sluice_config
+from tools import Child, free_port, get, sluice_config
+from workload import ask
 
-KINDS = {
-    "chat": "small",
-    "chat-stream": "small-stream",
-    "converse": "claude-tools",
-    "converse-stream": "claude-small-stream",
-}
 ALLOCATORS = re.compile(r"(malloc|calloc|realloc|posix_memalign|aligned_alloc|memalign)(@.*)?$")
 # Hashes would be seeded at random, and tables be walked differently each time.
 FIXED = {"SWIFT_DETERMINISTIC_HASHING": "1"}
@@ -64,24 +59,8 @@ def play(folder, binary, mock, calls, http2_chats=0):
         environment=FIXED,
     )
     gateway.wait_for(lambda: get(admin, "/readyz") == "ok\n", seconds=120)
-    paths = bodies(folder)
-    for kind, count in calls.items():
-        result = load(
-            port,
-            paths[KINDS[kind]],
-            [KEY],
-            connections=1,
-            requests=count,
-            seconds=170,
-            **({"stream": True} if kind.endswith("stream") else {}),
-        )
-        if result["answered"] != count or result["unfinished"]:
-            gateway.stop()
-            raise SystemExit(f"{kind}: not every request was answered: {result}")
-    if http2_chats:
-        url = f"http://127.0.0.1:{port}/v1/chat/completions"
-        command = ["h2load", "-n", str(http2_chats), "-c", "4", "-m", "4", "-d", paths["small"]]
-        command += ["-H", KEY, "-H", "content-type: application/json", url]
-        subprocess.run(command, check=True, capture_output=True)
-    gateway.stop(seconds=60)
+    try:
+        ask(port, folder, calls, http2_chats)
+    finally:
+        gateway.stop(seconds=60)
     return {path.name: Profile(path) for path in sorted(folder.glob("out-*"))}

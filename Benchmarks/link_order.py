@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 
-from callgrind import KINDS, play, stripped
+from callgrind import play, stripped
 from tools import ROOT, SLUICE, Mock
+from workload import KINDS
 
 LINK_ORDER = ROOT / "Sources/sluice/link-order.txt"
 CALLS = 100
@@ -78,7 +79,7 @@ def check():
     print(f"{len(known)} of {len(listed)} functions in {LINK_ORDER.name} are in the binary")
     if len(known) >= LEAST_SHARE * len(listed):
         return 0
-    print("The code has moved on: make link-order")
+    print("The code has moved on: make layout")
     return 1
 
 

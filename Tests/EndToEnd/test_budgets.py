@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "Benchmarks
 import budgets  # noqa: E402
 import callgrind  # noqa: E402
 import link_order  # noqa: E402
+import request_profile  # noqa: E402
 
 THRESHOLDS = {"instructions": {"step": 1000, "chat (all)": 1000}, "allocations": {"step": 2.0, "chat": 100.0}}
 
@@ -75,3 +76,12 @@ def test_a_link_order_that_the_code_has_left_behind_is_told(tmp_path, monkeypatc
     link_order.LINK_ORDER.write_text("\n".join(["# chat: 100 more", *listed]) + "\n")
     monkeypatch.setattr(link_order, "symbols", lambda: ["other", *listed[:kept]])
     assert link_order.check() == status
+
+
+def test_functions_that_requests_seldom_call_are_no_part_of_the_profile():
+    most = request_profile.LEAST_COUNT
+    often = f"$often\n# Func Hash:\n1\n# Num Counters:\n2\n# Counter Values:\n0\n{most}"
+    targets = "# Num Value Kinds:\n1\n# ValueKind = IPVK_IndirectCallTarget:\n0\n# NumValueSites:\n0"
+    seldom = f"$seldom\n# Func Hash:\n2\n# Num Counters:\n1\n# Counter Values:\n{most - 1}"
+    text, functions = request_profile.often_called(f"# Flag\n:ir\n{often}\n{targets}\n\n{seldom}\n\n")
+    assert (text, functions) == (f"# Flag\n:ir\n{often}\n$0\n{targets}\n", 1)
