@@ -111,6 +111,21 @@ import Wire
         #expect(simulation.metrics.bufferedBytes.value == 0)
     }
 
+    @Test func `without a descriptor for a backend a client is told to come back`() throws {
+        var simulation = try Simulation(seed: 1)
+        let client = simulation.connect(.http11)
+        simulation.settle()
+        simulation.world.faults.exhaustionRate = 1
+        client.ask(model: "llama", stream: false)
+        simulation.settle()
+        #expect(client.answers.map(\.status) == [503])
+        #expect(client.answers.first?.body.contains("\"overloaded\"") == true)
+        simulation.world.faults.exhaustionRate = 0
+        client.ask(model: "llama", stream: false)
+        simulation.settle()
+        #expect(client.answers.map(\.status) == [503, 200])
+    }
+
     @Test func `the share of a client that leaves in mid-body goes back`() throws {
         var simulation = try Simulation(seed: 1)
         let client = simulation.world.connectClient()

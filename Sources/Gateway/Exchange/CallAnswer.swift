@@ -251,11 +251,14 @@ extension CallInProgress {
         case .tls(let detail) where phase != .answering:
             return (upstream("could not be reached by TLS: \(detail)", backend), .connectFailed)
         case .poolExhausted:
-            var error = APIError.unavailable(
-                "overloaded",
-                "All connections to the backend '\(backend)' are busy (connections.max); try again."
-            )
-            error.isWorthAnotherTarget = true
+            let error = overloaded(
+                "All connections to the backend '\(backend)' are busy (connections.max); "
+                    + "try again.")
+            return (error, .connectFailed)
+        case .noDescriptor:
+            let error = overloaded(
+                "The gateway has no descriptor left for a connection to the backend '\(backend)'; "
+                    + "try again.")
             return (error, .connectFailed)
         case .closed, .tls:
             let when = phase == .answering ? "in the middle of its answer" : "without an answer"
@@ -273,6 +276,12 @@ extension CallInProgress {
             let detail = reason.hasSuffix(".") ? String(reason.dropLast()) : reason
             return (malformed("sent no proper HTTP: \(detail)", backend), .malformed)
         }
+    }
+
+    private static func overloaded(_ message: String) -> APIError {
+        var error = APIError.unavailable("overloaded", message)
+        error.isWorthAnotherTarget = true
+        return error
     }
 
     static func malformed(_ detail: String, _ backend: String) -> APIError {

@@ -156,6 +156,8 @@ public enum UpstreamFailure: Error, Sendable, Equatable {
     case tls(String)
     /// The pool is full and nobody gave a connection back in time.
     case poolExhausted
+    /// This process or machine may open no more connections (EMFILE, ENFILE).
+    case noDescriptor
     /// The connection broke or ended before the answer was complete.
     case closed
     /// The backend broke off this answer only (RST_STREAM); the code says why (RFC 9113 section 7).

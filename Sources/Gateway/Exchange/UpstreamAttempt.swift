@@ -36,7 +36,8 @@ final class UpstreamAttempt {
             switch failure {
             case .unprocessed: phase == .sent
             case .closed: phase == .sent && isReused
-            case .connect, .tls, .poolExhausted, .reset, .unresponsive, .malformed: false
+            case .connect, .tls, .poolExhausted, .noDescriptor, .reset, .unresponsive, .malformed:
+                false
             }
         }
     }

@@ -1,4 +1,5 @@
 import Gateway
+import Glibc
 import Primitives
 import Wire
 
@@ -72,6 +73,7 @@ extension Worker where K: ~Copyable {
             switch kernel.connect(to: address) {
             case .ready(let descriptor), .inProgress(let descriptor):
                 return adopt(descriptor, assignment, pool, remaining: Array(remaining))
+            case .failed(EMFILE), .failed(ENFILE): return legFailed(assignment, .noDescriptor)
             case .failed(let number):
                 problem = "\(address): \(KernelFailure(number: number).reason)"
             case .wouldBlock: problem = "\(address): no local port is free"
