@@ -51,7 +51,10 @@ extension [UInt8] {
     /// Appends lower-case hexadecimal digits, two a byte.
     public mutating func append(hexadecimal bytes: [UInt8]) {
         append(addingCapacity: 2 * bytes.count) { output in
-            for byte in bytes { output.append(hexadecimal: UInt64(byte), width: 2) }
+            for byte in bytes {
+                output.append((byte >> 4).hexadecimalDigit)
+                output.append((byte & 15).hexadecimalDigit)
+            }
         }
     }
 

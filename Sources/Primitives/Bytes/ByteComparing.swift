@@ -109,6 +109,13 @@ extension UInt8 {
 }
 
 extension UInt8 {
+    /// The lower-case hexadecimal digit for a value of 0 to 15.
+    @inlinable
+    @inline(__always)
+    public var hexadecimalDigit: UInt8 {
+        self &+ (self < 10 ? UInt8(ascii: "0") : UInt8(ascii: "a") &- 10)
+    }
+
     /// The value of an ASCII hexadecimal digit; nil for other bytes.
     public var hexadecimalValue: UInt8? {
         switch self {

@@ -75,8 +75,7 @@ extension OutputSpan<UInt8> {
         let digits = (67 - (number | 1).leadingZeroBitCount) / 4
         var shift = (Swift.max(digits, width) - 1) * 4
         while shift >= 0 {
-            let digit = UInt8(truncatingIfNeeded: number >> UInt64(shift)) & 15
-            append(digit < 10 ? UInt8(ascii: "0") + digit : UInt8(ascii: "a") + digit - 10)
+            append((UInt8(truncatingIfNeeded: number >> UInt64(shift)) & 15).hexadecimalDigit)
             shift -= 4
         }
     }
