@@ -21,7 +21,7 @@ from workload import KINDS, ask
 
 PROFILE = ROOT / "Sources/sluice/requests.profdata"
 SCRATCH = ROOT / ".build-counts"
-CALLS, CHUNKS, CONNECTIONS = 2000, 20, 32
+CALLS, CHUNKS = 2000, 20
 # What happens less often is no part of any kind of request.
 LEAST_COUNT = CALLS // 2
 # Else the next function's name, which begins with "$", is taken for the size of a bitmap.
@@ -56,7 +56,7 @@ def count(folder, binary):
     )
     try:
         gateway.wait_for(lambda: get(admin, "/readyz") == "ok\n")
-        ask(port, folder, dict.fromkeys(KINDS, CALLS), CALLS, CONNECTIONS)
+        ask(port, folder, dict.fromkeys(KINDS, CALLS), http2_chats=CALLS)
     finally:
         gateway.stop()
         mock.stop()

@@ -12,15 +12,15 @@ KINDS = {
 }
 
 
-def ask(port, folder, calls, http2_chats=0, connections=1):
-    """Asks so often for each kind, a kind after the other, and for chats over HTTP/2."""
+def ask(port, folder, calls, http2_chats=0):
+    """Asks so often for each kind, one after another, and for chats over HTTP/2."""
     paths = bodies(folder)
     for kind, count in calls.items():
         result = load(
             port,
             paths[KINDS[kind]],
             [KEY],
-            connections=connections,
+            connections=1,
             requests=count,
             seconds=170,
             **({"stream": True} if kind.endswith("stream") else {}),
