@@ -1,5 +1,6 @@
 import ArgumentParser
 import Gateway
+import Glibc
 import Logging
 import Primitives
 import Runtime
@@ -26,7 +27,6 @@ struct Serve: ParsableCommand {
             let line = PrintableText.line(message)
             logger.log(level: Logger.Level(rawValue: level) ?? .info, "\(line)")
         }
-        defer { log.stop() }
         let surroundings = Server.Surroundings(
             path: config, fingerprint: fingerprint,
             reread: {
@@ -45,12 +45,18 @@ struct Serve: ParsableCommand {
             try Self.start(log)
             brokenOff = try server.run()
         } catch {
+            _ = log.stop()
             throw CommandFailure.runFailed("\(config): \(error.message)")
         }
-        guard brokenOff == 0 else {
-            throw CommandFailure.runFailed(
+        let failure =
+            brokenOff == 0
+            ? nil
+            : CommandFailure.runFailed(
                 "requests that could not finish before the end (drain.timeout): \(brokenOff)")
-        }
+        // While nobody reads the log, a message would wait for that; so would exit(3), for the lock
+        // of standard error.
+        if !log.stop() { Glibc._exit(failure?.code ?? 0) }
+        if let failure { throw failure }
     }
 
     private static func start(_ log: OperatorLog) throws(PlanFailure) {

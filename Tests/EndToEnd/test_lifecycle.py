@@ -272,7 +272,9 @@ limits: {{header_bytes: {16 + number}KiB, concurrent_requests: {1000 + number}}}
 """
 
 
-def test_a_log_that_nobody_reads_keeps_no_signal_waiting(start, simulator):
+@pytest.fixture
+def unread():
+    """A full pipe, which nobody reads."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     while True:
@@ -281,14 +283,26 @@ def test_a_log_that_nobody_reads_keeps_no_signal_waiting(start, simulator):
         except BlockingIOError:
             break
     os.set_blocking(writer, True)
-    gateway = start(standard_config(simulator.port), output=writer, errors=writer)
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_log_that_nobody_reads_keeps_no_signal_waiting(start, simulator, unread):
+    gateway = start(standard_config(simulator.port), output=unread, errors=unread)
     assert httpx.post(f"{gateway.url}/chat/completions", json=chat(), headers=HEADERS).status_code == 200
     gateway.process.send_signal(signal.SIGHUP)
     wait_for(lambda: reloads(gateway, "applied") == 1)
     gateway.process.send_signal(signal.SIGTERM)
     assert gateway.process.wait(15) == 0
-    os.close(reader)
-    os.close(writer)
+
+
+def test_a_log_that_nobody_reads_keeps_no_bad_end_waiting(start, slow, spoken, unread):
+    gateway = start(standard_config(slow.port) + "drain: {timeout: 300ms}\n", output=unread, errors=unread)
+    stream = Stream(gateway, spoken)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert '"code":"draining"' in stream.rest()
+    assert gateway.process.wait(15) == 3
 
 
 def test_twenty_reloads_under_load_fail_no_request(start, simulator):

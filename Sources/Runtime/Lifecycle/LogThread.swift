@@ -4,6 +4,15 @@ import Synchronization
 
 /// A thread that writes what others have to say: what reads it may stall, and stalls nobody else.
 final class LogThread: Sendable {
+    /// How it ends.
+    enum Farewell {
+        case hadNoThread
+        /// All that waited is written.
+        case finished
+        /// Nobody reads.
+        case stalled
+    }
+
     private static let pauseMicroseconds: UInt32 = 20_000
 
     private let hasStarted = Atomic<Bool>(false)
@@ -26,12 +35,15 @@ final class LogThread: Sendable {
         hasStarted.store(true, ordering: .releasing)
     }
 
-    /// Has everything written that waits, if somebody reads it. False: there is no thread.
-    func stop() -> Bool {
-        guard hasStarted.load(ordering: .acquiring) else { return false }
+    /// Has everything written that waits, if somebody reads it.
+    func stop() -> Farewell {
+        guard hasStarted.load(ordering: .acquiring) else { return .hadNoThread }
         isStopping.store(true, ordering: .releasing)
         let until = SystemClock.now().advanced(byMilliseconds: Limits.logFarewellMilliseconds)
-        while !hasStopped.load(ordering: .acquiring), SystemClock.now() < until { usleep(1_000) }
-        return true
+        while !hasStopped.load(ordering: .acquiring) {
+            guard SystemClock.now() < until else { return .stalled }
+            usleep(1_000)
+        }
+        return .finished
     }
 }

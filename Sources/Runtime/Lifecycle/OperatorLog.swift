@@ -21,8 +21,15 @@ public final class OperatorLog: Sendable {
     /// - Throws: the `errno` value when the system has no thread to give.
     public func start() throws(KernelFailure) { try thread.start { [self] in flush() } }
 
-    /// Has everything written that waits, if somebody reads it.
-    public func stop() { if !thread.stop() { flush() } }
+    /// Has everything written that waits. False: nobody reads it.
+    public func stop() -> Bool {
+        switch thread.stop() {
+        case .hadNoThread: flush()
+        case .finished: break
+        case .stalled: return false
+        }
+        return true
+    }
 
     /// Takes a message; when too many wait, it is counted as lost.
     public func add(_ level: String, _ message: String) {
