@@ -11,7 +11,7 @@ enum SignatureCases {
 
     @Sendable private static func keyDigest() -> MicroCase.Operation {
         let key = [UInt8]("sk-sluice-0123456789abcdef0123456789abcdef".utf8)
-        return { Int(SHA256.digest(key.span)[0]) }
+        return { Int(SHA256.digest(key.span).bytes[0]) }
     }
 
     /// A small Converse request, its body's hash included.

@@ -31,24 +31,27 @@ enum EncodingFuzzing {
         ).map { Array($0) }
         let fields = lines.dropFirst().map { line in
             let name = line.prefix { $0 != UInt8(ascii: ":") }
-            return (name: Array(name), value: Array(line.dropFirst(name.count + 1)))
+            return (
+                name: String(decoding: name, as: UTF8.self),
+                value: Array(line.dropFirst(name.count + 1))
+            )
         }
         let signer = SigV4(
             accessKeyID: "AKID", secretAccessKey: Secret([UInt8]("secret".utf8)),
             region: "eu-central-1", service: "bedrock")
-        var request = SigV4.Request(
-            method: [UInt8]("POST".utf8), target: lines[0], fields: Array(fields),
-            payloadHash: SHA256.hexadecimalDigest(bytes.span))
-        let signature = signer.sign(request, timestamp: [UInt8]("20260101T000000Z".utf8))
+        let sign = { (fields: [SigV4.Request.Field]) in
+            let request = SigV4.Request(
+                method: "POST", target: lines[0], fields: fields,
+                payloadHash: SHA256.digest(bytes.span).hexadecimal)
+            return signer.sign(request, timestamp: [UInt8]("20260101T000000Z".utf8))
+        }
+        let signature = sign(fields)
+        let digits = signature.authorization.suffix(64)
         precondition(
-            signature.signature.count == 64
-                && signature.signature.allSatisfy { $0.hexadecimalValue != nil },
-            "a signature that is none")
-        let names = fields.map { $0.name.map(\.asciiLowercased) }
-        guard Set(names).count == names.count else { return }
-        request.fields.reverse()
-        let again = signer.sign(request, timestamp: [UInt8]("20260101T000000Z".utf8))
+            signature.code.hexadecimal == Array(digits), "a signature that is not shown whole")
+        guard Set(fields.map { $0.name.lowercased() }).count == fields.count else { return }
         precondition(
-            again.signature == signature.signature, "the order of fields changes the signature")
+            sign(fields.reversed()).code == signature.code,
+            "the order of fields changes the signature")
     }
 }

@@ -42,9 +42,13 @@ static inline long openssl_bio_pending(BIO *bio) { return BIO_pending(bio); }
 static inline long openssl_bio_set_end_of_file(BIO *bio, long value) {
     return BIO_set_mem_eof_return(bio, value);
 }
-static inline void openssl_sha256(const void *bytes, size_t count, unsigned char *digest) {
+// The digest of a prefix and what follows it.
+static inline void openssl_sha256(
+    const void *prefix, size_t prefix_count, const void *bytes, size_t count,
+    unsigned char *digest) {
     SHA256_CTX context;
     SHA256_Init(&context);
+    SHA256_Update(&context, prefix, prefix_count);
     SHA256_Update(&context, bytes, count);
     SHA256_Final(digest, &context);
 }

@@ -39,7 +39,7 @@ struct SignatureCheck {
         }
         let signed = names.flatMap { name in
             (0..<fields.count).filter { fields.name(at: $0).text == name }.map { index in
-                (name: Array(name.utf8), value: fields.value(at: index).array)
+                (name: String(name), value: fields.value(at: index).array)
             }
         }
         let signer = SigV4(
@@ -47,10 +47,10 @@ struct SignatureCheck {
             service: String(scope[3]))
         let expected = signer.sign(
             SigV4.Request(
-                method: [UInt8]("POST"), target: request.head.target, fields: signed,
-                payloadHash: SHA256.hexadecimalDigest(request.body.span)),
+                method: "POST", target: request.head.target, fields: signed,
+                payloadHash: SHA256.digest(request.body.span).hexadecimal),
             timestamp: timestamp)
-        return expected.signature == Array(signature.utf8)
+        return expected.code.hexadecimal == Array(signature.utf8)
             ? nil : "The signature we calculated does not match the one you sent."
     }
 

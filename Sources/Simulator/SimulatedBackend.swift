@@ -97,13 +97,13 @@ enum SimulatedVector {
         let digest = SHA256.digest(text.span)
         writer.beginArray()
         for index in 0..<count {
-            writer.double((Double(digest[index % 32]) - 127.5) / 128)
+            writer.double((Double(digest.bytes[index % 32]) - 127.5) / 128)
         }
         writer.endArray()
     }
 
     static func values(_ text: [UInt8], count: Int) -> [Float] {
         let digest = SHA256.digest(text.span)
-        return (0..<count).map { (Float(digest[$0 % 32]) - 127.5) / 128 }
+        return (0..<count).map { (Float(digest.bytes[$0 % 32]) - 127.5) / 128 }
     }
 }

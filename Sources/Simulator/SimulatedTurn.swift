@@ -36,10 +36,8 @@ struct SimulatedTurn {
     ) {
         let digest = SHA256.digest((Array("\(options.seed):".utf8) + body).span)
         var random = SeededGenerator(
-            seed: digest.prefix(8).reduce(0) { $0 << 8 | UInt64($1) })
-        var hexadecimal: [UInt8] = []
-        hexadecimal.append(hexadecimal: Array(digest.prefix(8)))
-        identity = hexadecimal
+            seed: (0..<8).reduce(0) { $0 << 8 | UInt64(digest.bytes[$1]) })
+        identity = Array(digest.hexadecimal(prefix: 8).utf8)
         let roll = Double.random(in: 0..<1, using: &random)
         failure = roll < options.failureRate ? Failure.allCases.randomElement(using: &random) : nil
         var words = conversation.fixedText?.split(separator: " ").map(String.init) ?? []

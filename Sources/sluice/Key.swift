@@ -17,7 +17,7 @@ struct Key: ParsableCommand {
                 ? UInt8(ascii: "-") : byte == UInt8(ascii: "/") ? UInt8(ascii: "_") : byte
         }
         let key = "sk-sluice-" + String(decoding: digits, as: UTF8.self)
-        let digest = SHA256.hexadecimalDigest(Array(key.utf8).span)
+        let digest = SHA256.digest(Array(key.utf8).span).hexadecimal
         Output.line(key)
         if let tenant { Output.line("# gateway.yaml, tenants: - name: \(tenant), under keys:") }
         Output.line("- {sha256: \"\(String(decoding: digest, as: UTF8.self))\"}")

@@ -98,6 +98,17 @@ import Testing
         #expect(Decimal.scaled(Array(text.utf8).span, digits: 6) == nil)
     }
 
+    @Test(
+        arguments: [
+            (0, 1, "0"), (0, 4, "0000"), (0x9, 1, "9"), (0xa, 1, "a"), (0x0f10, 1, "f10"),
+            (0xdead_beef, 8, "deadbeef"), (0xdead_beef, 16, "00000000deadbeef"),
+            (0x0123_4567_89ab_cdef, 1, "123456789abcdef"), (.max, 16, "ffffffffffffffff"),
+        ] as [(UInt64, Int, String)])
+    func `a number is written in hexadecimal`(_ number: UInt64, _ width: Int, _ text: String) {
+        let written = [UInt8](atMost: 16) { $0.append(hexadecimal: number, width: width) }
+        #expect(String(decoding: written, as: UTF8.self) == text)
+    }
+
     @Test func `a foreign text stays in one line and steers no terminal`() {
         let text = "a\nb\u{1b}[2J\u{9b}31m\u{7f}\u{2028}\u{202e}é€"
         #expect(

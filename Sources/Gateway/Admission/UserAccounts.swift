@@ -29,9 +29,7 @@ struct UserAccounts: Sendable {
     /// A user's name as it is kept: short, whatever the client sent.
     static func name(_ user: String?) -> String {
         guard let user, user.utf8.count > Limits.userNameBytes else { return user ?? "" }
-        var digest: [UInt8] = []
-        digest.append(hexadecimal: SHA256.digest(Array(user.utf8).span))
-        return "sha256:" + String(decoding: digest, as: UTF8.self)
+        return "sha256:" + SHA256.digest(Array(user.utf8).span).hexadecimal(prefix: 32)
     }
 
     /// Where the account of a user is; it is made if there is none.

@@ -1,5 +1,6 @@
 public import Primitives
 public import Translation
+public import Wire
 
 /// gateway.yaml after validation, exactly as the file says it: no secret has been read yet,
 /// and relative paths are resolved against the file's folder.
@@ -301,7 +302,7 @@ public struct TenantConfiguration: Sendable {
         /// The key itself.
         case plain(SecretSource)
         /// Its SHA-256, 32 bytes.
-        case digest([UInt8])
+        case digest(SHA256.Digest)
         /// The subject of a client's certificate: a whole name, or only `CN=…`.
         case certificate(String)
     }

@@ -42,7 +42,7 @@ struct TenantReader {
 
     /// What earlier tenants and keys have: nothing may stand for two of them.
     private struct KnownKeys {
-        var digests: Set<[UInt8]> = []
+        var digests: Set<SHA256.Digest> = []
         var subjects: [String] = []
     }
 
@@ -53,7 +53,8 @@ struct TenantReader {
         }
         if scope["sha256"] != nil {
             scope.allow(["sha256"], in: "a key")
-            guard let text = scope.text("sha256"), let digest = Self.digest(text) else {
+            guard let text = scope.text("sha256"), let digest = SHA256.Digest(hexadecimal: text)
+            else {
                 reader.problems.add("\"sha256\" must be 64 hexadecimal digits", at: node)
                 return nil
             }
@@ -76,7 +77,7 @@ struct TenantReader {
     }
 
     /// However it is written: who has a key must be one tenant, or another one pays.
-    private func note(_ digest: [UInt8], at node: YAMLNode, _ known: inout KnownKeys) {
+    private func note(_ digest: SHA256.Digest, at node: YAMLNode, _ known: inout KnownKeys) {
         guard !known.digests.insert(digest).inserted else { return }
         reader.problems.add("this key stands twice", at: node)
     }
@@ -105,12 +106,6 @@ struct TenantReader {
         }
         known.append(subject)
         return subject
-    }
-
-    private static func digest(_ text: String) -> [UInt8]? {
-        let digits = text.utf8.compactMap(\.hexadecimalValue)
-        guard digits.count == 64, text.utf8.count == 64 else { return nil }
-        return stride(from: 0, to: 64, by: 2).map { digits[$0] << 4 | digits[$0 + 1] }
     }
 
     private func readModels(_ scope: ConfigurationScope) -> [String] {

@@ -27,7 +27,7 @@ public final class Plan: Sendable {
     public let createdSeconds: Int64
 
     private let routeTable: RouteTable
-    private let keys: [KeyDigest: KeyPlan]
+    private let keys: [SHA256.Digest: KeyPlan]
     /// The tenants of certificates' subjects.
     private let subjects: [String: Int]
     private let isOpen: Bool
@@ -48,7 +48,7 @@ public final class Plan: Sendable {
     ///   - createdSeconds: the Unix time of this moment.
     ///   - previous: the plan this one replaces; accounts of unchanged limits go on.
     public init(
-        configuration: Configuration, backends: [BackendPlan], keyDigests: [[[UInt8]]],
+        configuration: Configuration, backends: [BackendPlan], keyDigests: [[SHA256.Digest]],
         metrics: Metrics, createdSeconds: Int64, previous: Plan?
     ) {
         limits = configuration.limits
@@ -83,7 +83,7 @@ public final class Plan: Sendable {
     /// Keys are found by their SHA-256 digest: where a look-up stops says nothing about a key.
     public func authenticate(_ key: Span<UInt8>?) -> (tenant: Int, keyID: String)? {
         guard let key else { return isOpen ? (0, "") : nil }
-        guard let found = keys[KeyDigest(of: key)] else { return isOpen ? (0, "") : nil }
+        guard let found = keys[SHA256.digest(key)] else { return isOpen ? (0, "") : nil }
         return (found.tenant, found.keyID)
     }
 
@@ -119,42 +119,15 @@ public final class Plan: Sendable {
         return subjects
     }
 
-    private static func index(_ keyDigests: [[[UInt8]]]) -> [KeyDigest: KeyPlan] {
-        var keys: [KeyDigest: KeyPlan] = [:]
+    private static func index(_ keyDigests: [[SHA256.Digest]]) -> [SHA256.Digest: KeyPlan] {
+        var keys: [SHA256.Digest: KeyPlan] = [:]
         for (tenant, digests) in keyDigests.enumerated() {
             for digest in digests {
-                var name: [UInt8] = []
-                name.append(hexadecimal: Array(digest.prefix(6)))
-                keys[KeyDigest(digest)] = KeyPlan(
-                    tenant: tenant, keyID: String(decoding: name, as: UTF8.self))
+                keys[digest] = KeyPlan(tenant: tenant, keyID: digest.hexadecimal(prefix: 6))
             }
         }
         return keys
     }
-}
-
-/// The SHA-256 digest of an API key.
-private struct KeyDigest: Hashable, Sendable {
-    private let words: [4 of UInt64]
-
-    init(of key: Span<UInt8>) { words = SHA256.words(key) }
-
-    /// Of 32 bytes.
-    init(_ digest: [UInt8]) {
-        var words: [4 of UInt64] = [0, 0, 0, 0]
-        for (index, byte) in digest.prefix(32).enumerated() {
-            words[index / 8] = words[index / 8] << 8 | UInt64(byte)
-        }
-        self.words = words
-    }
-
-    static func == (left: KeyDigest, right: KeyDigest) -> Bool {
-        left.words[0] == right.words[0] && left.words[1] == right.words[1]
-            && left.words[2] == right.words[2] && left.words[3] == right.words[3]
-    }
-
-    /// A digest is spread evenly already.
-    func hash(into hasher: inout Hasher) { hasher.combine(words[0]) }
 }
 
 /// A tenant, ready for use.

@@ -72,12 +72,30 @@ extension OutputSpan<UInt8> {
     /// Writes a whole number in lower-case hexadecimal with at least `width` digits.
     @inlinable
     public mutating func append(hexadecimal number: UInt64, width: Int = 1) {
-        let digits = (67 - (number | 1).leadingZeroBitCount) / 4
-        var shift = (Swift.max(digits, width) - 1) * 4
-        while shift >= 0 {
-            append((UInt8(truncatingIfNeeded: number >> UInt64(shift)) & 15).hexadecimalDigit)
-            shift -= 4
+        let digits = Swift.max((67 - (number | 1).leadingZeroBitCount) / 4, width)
+        let all: [2 of UInt64] = [
+            Self.hexadecimalDigits(of: UInt32(truncatingIfNeeded: number >> 32)).bigEndian,
+            Self.hexadecimalDigits(of: UInt32(truncatingIfNeeded: number)).bigEndian,
+        ]
+        unsafe withUnsafeBytes(of: all) { bytes in
+            unsafe bytes.withMemoryRebound(to: UInt8.self) { bytes in
+                unsafe append(copying: UnsafeBufferPointer(rebasing: bytes.suffix(digits)))
+            }
         }
+    }
+
+    /// All eight digits at once, the first in the most significant byte: the number is spread out
+    /// until each byte has four of its bits; what is above nine goes on to the letters, 39 places
+    /// behind.
+    @inlinable
+    @inline(__always)
+    static func hexadecimalDigits(of number: UInt32) -> UInt64 {
+        var bits = UInt64(number)
+        bits = (bits << 16 | bits) & 0x0000_ffff_0000_ffff
+        bits = (bits << 8 | bits) & 0x00ff_00ff_00ff_00ff
+        bits = (bits << 4 | bits) & 0x0f0f_0f0f_0f0f_0f0f
+        let letters = (bits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101
+        return bits + 0x3030_3030_3030_3030 + letters * 39
     }
 
     /// Writes a number's bytes, the most significant one first.

@@ -10,15 +10,21 @@ public enum PercentEncoding {
 
     /// Every other byte becomes `%XX` with upper-case digits.
     public static func encode(_ bytes: [UInt8], keeping kept: Kept = .unreserved) -> [UInt8] {
-        [UInt8](atMost: 3 * bytes.count) { output in
-            for byte in bytes {
-                if isUnreserved(byte) || kept == .unreservedAndSlash && byte == UInt8(ascii: "/") {
-                    output.append(byte)
-                } else {
-                    output.append(UInt8(ascii: "%"))
-                    output.append(upperDigit(byte >> 4))
-                    output.append(upperDigit(byte & 15))
-                }
+        [UInt8](atMost: 3 * bytes.count) { write(bytes.span, keeping: kept, to: &$0) }
+    }
+
+    /// Writes the encoding, three bytes for each at most.
+    public static func write(
+        _ bytes: Span<UInt8>, keeping kept: Kept = .unreserved, to output: inout OutputSpan<UInt8>
+    ) {
+        for index in bytes.indices {
+            let byte = bytes[index]
+            if isUnreserved(byte) || kept == .unreservedAndSlash && byte == UInt8(ascii: "/") {
+                output.append(byte)
+            } else {
+                output.append(UInt8(ascii: "%"))
+                output.append(upperDigit(byte >> 4))
+                output.append(upperDigit(byte & 15))
             }
         }
     }

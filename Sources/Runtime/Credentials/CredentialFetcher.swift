@@ -45,37 +45,18 @@ struct CredentialFetcher {
     ) throws(CredentialFailure) -> AWSCredentials {
         let url = AWSEndpoints.sts(region: region, environment: environment)
         var fields = HeaderFields()
-        let type = [UInt8]("application/x-www-form-urlencoded; charset=utf-8")
-        fields.append("content-type", type)
-        if let keys { sign(form, type, url, keys, &fields) }
+        fields.append("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+        if let keys {
+            let signer = SigV4(
+                accessKeyID: keys.accessKeyID, secretAccessKey: keys.secretAccessKey,
+                sessionToken: keys.sessionToken, region: region, service: "sts")
+            signer.authorizePost(
+                &fields, target: [UInt8]("/"), host: Array(url.hostField.utf8), body: form.span,
+                now: SystemClock.wallTime())
+        }
         let answer = try send(
             "POST", url, "/", fields, body: form, milliseconds: Self.stsTimeoutMilliseconds)
         return try STSMessages.read(status: answer.status, body: answer.body)
-    }
-
-    private func sign(
-        _ form: [UInt8], _ type: [UInt8], _ url: BackendURL, _ keys: AWSCredentials,
-        _ fields: inout HeaderFields
-    ) {
-        let timestamp = SigV4.timestamp(SystemClock.wallTime())
-        var signed: [(name: [UInt8], value: [UInt8])] = [
-            ([UInt8]("content-type"), type), ([UInt8]("host"), Array(url.hostField.utf8)),
-            ([UInt8]("x-amz-date"), timestamp),
-        ]
-        fields.append("x-amz-date", timestamp)
-        if let token = keys.sessionToken {
-            signed.append(([UInt8]("x-amz-security-token"), token.exposed))
-            fields.append("x-amz-security-token", token.exposed)
-        }
-        let signer = SigV4(
-            accessKeyID: keys.accessKeyID, secretAccessKey: keys.secretAccessKey, region: region,
-            service: "sts")
-        let signature = signer.sign(
-            SigV4.Request(
-                method: [UInt8]("POST"), target: [UInt8]("/"), fields: signed,
-                payloadHash: SHA256.hexadecimalDigest(form.span)),
-            timestamp: timestamp)
-        fields.append("authorization", signature.authorization)
     }
 
     private func askContainer(

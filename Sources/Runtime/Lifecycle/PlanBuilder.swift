@@ -43,9 +43,9 @@ public struct PlanBuilder: Sendable {
             let former = previous?.backends.first { $0.name == backend.name }
             backends.append(try build(backend, former: former))
         }
-        var digests: [[[UInt8]]] = []
+        var digests: [[SHA256.Digest]] = []
         for tenant in configuration.tenants {
-            var keys: [[UInt8]] = []
+            var keys: [SHA256.Digest] = []
             for key in tenant.keys {
                 if let digest = try digest(key, tenant: tenant.name) { keys.append(digest) }
             }
@@ -252,7 +252,7 @@ public struct PlanBuilder: Sendable {
     /// The digest of an API key; nil for a certificate's subject.
     private func digest(
         _ key: TenantConfiguration.Key, tenant: String
-    ) throws(PlanFailure) -> [UInt8]? {
+    ) throws(PlanFailure) -> SHA256.Digest? {
         switch key {
         case .certificate: return nil
         case .digest(let digest): return digest

@@ -48,7 +48,7 @@ struct NameAlphabet {
             let isASCII = scalar.isASCII && isKept(UInt8(scalar.value))
             fitted.append(isASCII ? UInt8(scalar.value) : UInt8(ascii: "_"))
         }
-        let digest = SHA256.hexadecimalDigest(name.span)
+        let digest = SHA256.digest(name.span).hexadecimal
         return fitted.prefix(keptLength) + [UInt8(ascii: "_")] + digest.prefix(digestLength)
     }
 }

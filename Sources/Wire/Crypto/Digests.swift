@@ -5,64 +5,90 @@ import Primitives
 
 /// SHA-256 (FIPS 180-4).
 public enum SHA256 {
-    /// The 32 bytes of the digest.
-    public static func digest(_ bytes: Span<UInt8>) -> [UInt8] {
-        [UInt8](atMost: 32) { output in
-            unsafe bytes.withUnsafeBufferPointer { input in
-                unsafe output.withUnsafeMutableBufferPointer { buffer, count in
-                    unsafe openssl_sha256(input.baseAddress, input.count, buffer.baseAddress)
-                    count = 32
+    /// 32 bytes, which need no memory of their own.
+    public struct Digest: Hashable, Sendable {
+        /// The bytes themselves.
+        public fileprivate(set) var bytes: [32 of UInt8]
+
+        /// A digest that was computed before; nil unless these are 64 hexadecimal digits.
+        public init?(hexadecimal text: String) {
+            let digits = text.utf8.compactMap(\.hexadecimalValue)
+            guard digits.count == 64, text.utf8.count == 64 else { return nil }
+            self.init()
+            for index in 0..<32 { bytes[index] = digits[2 * index] << 4 | digits[2 * index + 1] }
+        }
+
+        fileprivate init() { bytes = [32 of UInt8](repeating: 0) }
+
+        /// 64 lower-case hexadecimal digits.
+        public var hexadecimal: [UInt8] { [UInt8](atMost: 64) { write(hexadecimalTo: &$0) } }
+
+        /// The hexadecimal digits of the first `count` bytes: a name for what was hashed.
+        public func hexadecimal(prefix count: Int) -> String {
+            String(decoding: hexadecimal.prefix(2 * count), as: UTF8.self)
+        }
+
+        /// Writes the 64 digits.
+        func write(hexadecimalTo output: inout OutputSpan<UInt8>) {
+            for index in 0..<4 {
+                output.append(hexadecimal: UInt64(bigEndian: word(index)), width: 16)
+            }
+        }
+
+        /// Whether all bytes are the same.
+        public static func == (left: Digest, right: Digest) -> Bool {
+            (0..<4).allSatisfy { left.word($0) == right.word($0) }
+        }
+
+        /// A digest is spread evenly already.
+        public func hash(into hasher: inout Hasher) { hasher.combine(word(0)) }
+
+        private func word(_ index: Int) -> UInt64 {
+            unsafe bytes.span.bytes.unsafeLoadUnaligned(
+                fromByteOffset: 8 * index, as: UInt64.self)
+        }
+    }
+
+    /// The digest of `bytes`.
+    public static func digest(_ bytes: Span<UInt8>) -> Digest { digest(bytes, after: Span()) }
+
+    /// The digest of a prefix and the bytes that follow it.
+    static func digest(_ bytes: Span<UInt8>, after prefix: Span<UInt8>) -> Digest {
+        var digest = Digest()
+        var output = digest.bytes.mutableSpan
+        unsafe prefix.withUnsafeBufferPointer { prefix in
+            unsafe bytes.withUnsafeBufferPointer { bytes in
+                unsafe output.withUnsafeMutableBufferPointer { output in
+                    unsafe openssl_sha256(
+                        prefix.baseAddress, prefix.count, bytes.baseAddress, bytes.count,
+                        output.baseAddress)
                 }
             }
         }
-    }
-
-    /// The digest as four numbers, the most significant byte of each first.
-    public static func words(_ bytes: Span<UInt8>) -> [4 of UInt64] {
-        var words: [4 of UInt64] = [0, 0, 0, 0]
-        unsafe bytes.withUnsafeBufferPointer { input in
-            unsafe withUnsafeMutableBytes(of: &words) { output in
-                unsafe openssl_sha256(
-                    input.baseAddress, input.count,
-                    output.baseAddress?.assumingMemoryBound(to: UInt8.self))
-            }
-        }
-        for index in words.indices { words[index] = UInt64(bigEndian: words[index]) }
-        return words
-    }
-
-    /// The digest in lower-case hexadecimal.
-    public static func hexadecimalDigest(_ bytes: Span<UInt8>) -> [UInt8] {
-        var text: [UInt8] = []
-        text.reserveCapacity(64)
-        text.append(hexadecimal: digest(bytes))
-        return text
+        return digest
     }
 }
 
 /// HMAC with SHA-256 (RFC 2104).
 public enum HMACSHA256 {
     /// The 32 bytes that authenticate `message` under `key`.
-    public static func authenticate(key: [UInt8], message: Span<UInt8>) -> [UInt8] {
-        let block = key.count > 64 ? SHA256.digest(key.span) : key
-        let inner = [UInt8](atMost: 64 + message.count) { output in
-            pad(block, with: 0x36, to: &output)
-            output.append(span: message)
+    public static func authenticate(
+        key: Span<UInt8>, message: Span<UInt8>
+    ) -> SHA256.Digest {
+        guard key.count <= 64 else {
+            let digest = SHA256.digest(key)
+            return authenticate(key: digest.bytes.span, message: message)
         }
-        let digest = SHA256.digest(inner.span)
-        let outer = [UInt8](atMost: 64 + digest.count) { output in
-            pad(block, with: 0x5c, to: &output)
-            output.append(span: digest.span)
-        }
-        return SHA256.digest(outer.span)
+        let (innerPad, outerPad) = (pad(key, with: 0x36), pad(key, with: 0x5c))
+        let inner = SHA256.digest(message, after: innerPad.span)
+        return SHA256.digest(inner.bytes.span, after: outerPad.span)
     }
 
     /// The key, filled up to a block of the hash.
-    private static func pad(
-        _ key: [UInt8], with mask: UInt8, to output: inout OutputSpan<UInt8>
-    ) {
-        for byte in key { output.append(byte ^ mask) }
-        output.append(repeating: mask, count: 64 - key.count)
+    private static func pad(_ key: Span<UInt8>, with mask: UInt8) -> [64 of UInt8] {
+        var block = [64 of UInt8](repeating: mask)
+        for index in key.indices { block[index] ^= key[index] }
+        return block
     }
 }
 

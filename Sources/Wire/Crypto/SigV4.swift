@@ -2,63 +2,36 @@ public import Primitives
 
 /// AWS Signature Version 4 (bedrock-api.md section 4), for every service but S3.
 public struct SigV4: Sendable {
-    /// What is signed.
-    public struct Request: Sendable {
-        /// The method in upper case.
-        public var method: [UInt8]
-        /// Path and query as they go on the wire, percent-encoded once.
-        public var target: [UInt8]
-        /// The fields to sign, Host included; those that proxies change are left out.
-        public var fields: [(name: [UInt8], value: [UInt8])]
-        /// The hash of the body in hexadecimal.
-        public var payloadHash: [UInt8]
-
-        /// A request.
-        public init(
-            method: [UInt8], target: [UInt8], fields: [(name: [UInt8], value: [UInt8])],
-            payloadHash: [UInt8]
-        ) {
-            self.method = method
-            self.target = target
-            self.fields = fields
-            self.payloadHash = payloadHash
-        }
-    }
-
     /// A signature and the texts it was made of.
     public struct Signature: Sendable {
         /// Step 7.
         public let canonicalRequest: [UInt8]
         /// Step 8.
         public let stringToSign: [UInt8]
-        /// Step 9, in hexadecimal.
-        public let signature: [UInt8]
+        /// Step 9.
+        public let code: SHA256.Digest
         /// Step 10: the value of Authorization.
         public let authorization: [UInt8]
     }
 
-    private static let unsigned: [StaticString] = [
-        "authorization", "user-agent", "connection", "expect", "keep-alive", "proxy-authenticate",
-        "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "baggage",
-        "traceparent", "tracestate", "x-amzn-trace-id",
-    ]
-
-    private let accessKeyID: [UInt8]
+    private let accessKeyID: String
     private let secretAccessKey: Secret
-    private let region: [UInt8]
-    private let service: [UInt8]
+    private let sessionToken: Secret?
+    private let region: String
+    private let service: String
     private let keys: SigningKeyCache
 
     /// A signer for a service in a region; `keys` is of this secret alone.
     public init(
-        accessKeyID: String, secretAccessKey: Secret, region: String, service: String,
-        keys: SigningKeyCache = SigningKeyCache()
+        accessKeyID: String, secretAccessKey: Secret, sessionToken: Secret? = nil, region: String,
+        service: String, keys: SigningKeyCache = SigningKeyCache()
     ) {
-        self.keys = keys
-        self.accessKeyID = Array(accessKeyID.utf8)
+        self.accessKeyID = accessKeyID
         self.secretAccessKey = secretAccessKey
-        self.region = Array(region.utf8)
-        self.service = Array(service.utf8)
+        self.sessionToken = sessionToken
+        self.region = region
+        self.service = service
+        self.keys = keys
     }
 
     /// `YYYYMMDDTHHMMSSZ`, for X-Amz-Date.
@@ -76,190 +49,80 @@ public struct SigV4: Sendable {
         }
     }
 
+    /// Signs a POST and appends the fields that show it. What is signed is the least that AWS's own
+    /// SDKs sign, so that nothing on the way can break it: content-type, host, x-amz-date and the
+    /// session token.
+    public func authorizePost(
+        _ fields: inout HeaderFields, target: [UInt8], host: [UInt8], body: Span<UInt8>,
+        now: WallTime
+    ) {
+        let timestamp = Self.timestamp(now)
+        var signed: [Request.Field] = []
+        signed.reserveCapacity(4)
+        signed.append(("content-type", fields.value(of: "content-type") ?? []))
+        signed.append(("host", host))
+        signed.append(("x-amz-date", timestamp))
+        fields.append("x-amz-date", timestamp)
+        if let token = sessionToken?.exposed {
+            signed.append(("x-amz-security-token", Request.singleSpaced(token)))
+            fields.append("x-amz-security-token", token)
+        }
+        let request = Request(
+            method: "POST", target: target, canonicalFields: signed,
+            payloadHash: SHA256.digest(body).hexadecimal)
+        fields.append("authorization", sign(request, timestamp: timestamp).authorization)
+    }
+
     /// Signs a request whose X-Amz-Date is `timestamp`.
     public func sign(_ request: Request, timestamp: [UInt8]) -> Signature {
-        let fields = Self.canonicalFields(request.fields)
-        let names = Self.joined(fields.map(\.name), by: ";")
-        let canonical = Self.canonicalRequest(request, fields, names)
-        let day = Array(timestamp.prefix(8))
-        let scope = Self.joined([day, region, service, [UInt8]("aws4_request")], by: "/")
-        let toSign = Self.joined(
-            [
-                [UInt8]("AWS4-HMAC-SHA256"), timestamp, scope,
-                SHA256.hexadecimalDigest(canonical.span),
-            ], by: "\n")
-        let code = HMACSHA256.authenticate(
-            key: keys.key(for: scope) { signingKey(day) }, message: toSign.span)
-        var signature: [UInt8] = []
-        signature.append(hexadecimal: code)
-        let known = accessKeyID.count + scope.count + names.count + signature.count
-        let authorization = [UInt8](atMost: known + 80) { output in
+        let canonicalRequest = request.canonicalText
+        let day = timestamp.prefix(8)
+        let scope = scope(of: day)
+        let stringToSign = [UInt8](atMost: timestamp.count + scope.count + 90) { output in
+            output.append("AWS4-HMAC-SHA256\n")
+            output.append(span: timestamp.span)
+            output.append("\n")
+            output.append(span: scope.span)
+            output.append("\n")
+            SHA256.digest(canonicalRequest.span).write(hexadecimalTo: &output)
+        }
+        let key = keys.key(for: scope) { signingKey(of: day) }
+        let code = HMACSHA256.authenticate(key: key.bytes.span, message: stringToSign.span)
+        let known = accessKeyID.utf8.count + scope.count + request.signedNameBytes
+        let authorization = [UInt8](atMost: known + 150) { output in
             output.append("AWS4-HMAC-SHA256 Credential=")
-            output.append(span: accessKeyID.span)
+            output.append(utf8: accessKeyID)
             output.append("/")
             output.append(span: scope.span)
             output.append(", SignedHeaders=")
-            output.append(span: names.span)
+            request.writeSignedNames(to: &output)
             output.append(", Signature=")
-            output.append(span: signature.span)
+            code.write(hexadecimalTo: &output)
         }
         return Signature(
-            canonicalRequest: canonical, stringToSign: toSign, signature: signature,
+            canonicalRequest: canonicalRequest, stringToSign: stringToSign, code: code,
             authorization: authorization)
     }
 
-    private static func joined(_ parts: [[UInt8]], by separator: StaticString) -> [UInt8] {
-        [UInt8](atMost: parts.reduce(0) { $0 + $1.count + 1 }) { output in
-            for (index, part) in parts.enumerated() {
-                if index > 0 { output.append(separator) }
-                output.append(span: part.span)
-            }
+    /// `YYYYMMDD/region/service/aws4_request`
+    private func scope(of day: ArraySlice<UInt8>) -> [UInt8] {
+        [UInt8](atMost: region.utf8.count + service.utf8.count + 30) { output in
+            output.append(span: day.span)
+            output.append("/")
+            output.append(utf8: region)
+            output.append("/")
+            output.append(utf8: service)
+            output.append("/aws4_request")
         }
     }
 
-    private func signingKey(_ day: [UInt8]) -> [UInt8] {
-        var key = [UInt8]("AWS4") + secretAccessKey.exposed
-        for part in [day, region, service, [UInt8]("aws4_request")] {
-            key = HMACSHA256.authenticate(key: key, message: part.span)
+    private func signingKey(of day: ArraySlice<UInt8>) -> SHA256.Digest {
+        let secret = [UInt8]("AWS4") + secretAccessKey.exposed
+        var key = HMACSHA256.authenticate(key: secret.span, message: day.span)
+        for part in [region, service, "aws4_request"] {
+            key = HMACSHA256.authenticate(key: key.bytes.span, message: Array(part.utf8).span)
         }
         return key
-    }
-
-    // MARK: - Canonical forms
-
-    private static func canonicalRequest(
-        _ request: Request, _ fields: [(name: [UInt8], value: [UInt8])], _ names: [UInt8]
-    ) -> [UInt8] {
-        let pathEnd = request.target.span.firstIndex(of: UInt8(ascii: "?")) ?? request.target.count
-        let path = request.target[..<pathEnd]
-        let query = request.target.dropFirst(pathEnd + 1)
-        let canonicalPath = canonicalPath(Array(path))
-        let canonicalQuery = canonicalQuery(Array(query))
-        var capacity = request.method.count + canonicalPath.count + canonicalQuery.count
-        capacity += names.count + request.payloadHash.count + 8
-        for field in fields { capacity += field.name.count + field.value.count + 2 }
-        return [UInt8](atMost: capacity) { output in
-            output.append(span: request.method.span)
-            output.append("\n")
-            output.append(span: canonicalPath.span)
-            output.append("\n")
-            output.append(span: canonicalQuery.span)
-            output.append("\n")
-            for field in fields {
-                output.append(span: field.name.span)
-                output.append(":")
-                output.append(span: field.value.span)
-                output.append("\n")
-            }
-            output.append("\n")
-            output.append(span: names.span)
-            output.append("\n")
-            output.append(span: request.payloadHash.span)
-        }
-    }
-
-    /// Step 3: dot segments resolved, then encoded a second time.
-    private static func canonicalPath(_ path: [UInt8]) -> [UInt8] {
-        guard mayNeedNormalizing(path.span) else {
-            return PercentEncoding.encode(path, keeping: .unreservedAndSlash)
-        }
-        var segments: [ArraySlice<UInt8>] = []
-        for segment in path.split(separator: UInt8(ascii: "/")) {
-            if segment.elementsEqual([UInt8(ascii: ".")]) { continue }
-            if segment.elementsEqual([UInt8]("..")) {
-                _ = segments.popLast()
-            } else {
-                segments.append(segment)
-            }
-        }
-        var normal: [UInt8] = []
-        for segment in segments {
-            normal.append("/")
-            normal.append(contentsOf: segment)
-        }
-        if normal.isEmpty || path.last == UInt8(ascii: "/") { normal.append("/") }
-        return PercentEncoding.encode(normal, keeping: .unreservedAndSlash)
-    }
-
-    /// Whether there is an empty segment, or one that begins with a dot.
-    private static func mayNeedNormalizing(_ path: Span<UInt8>) -> Bool {
-        guard path.count > 0, path[0] == UInt8(ascii: "/") else { return true }
-        for index in 1..<max(1, path.count) where path[index - 1] == UInt8(ascii: "/") {
-            if path[index] == UInt8(ascii: "/") || path[index] == UInt8(ascii: ".") { return true }
-        }
-        return false
-    }
-
-    /// Step 4: pairs sorted by name, then value; their encoding stays.
-    private static func canonicalQuery(_ query: [UInt8]) -> [UInt8] {
-        guard !query.isEmpty else { return [] }
-        let pairs = query.split(separator: UInt8(ascii: "&")).map { pair in
-            let name = pair.prefix { $0 != UInt8(ascii: "=") }
-            return (name: Array(name), value: Array(pair.dropFirst(name.count + 1)))
-        }
-        let sorted = pairs.sorted { left, right in
-            left.name == right.name
-                ? left.value.lexicographicallyPrecedes(right.value)
-                : left.name.lexicographicallyPrecedes(right.name)
-        }
-        var text: [UInt8] = []
-        for (index, pair) in sorted.enumerated() {
-            if index > 0 { text.append("&") }
-            text.append(contentsOf: pair.name)
-            text.append("=")
-            text.append(contentsOf: pair.value)
-        }
-        return text
-    }
-
-    /// Step 5: lower-case names in order, values with single spaces, several of a name joined by
-    /// commas.
-    private static func canonicalFields(
-        _ fields: [(name: [UInt8], value: [UInt8])]
-    ) -> [(name: [UInt8], value: [UInt8])] {
-        guard !areCanonical(fields) else { return fields }
-        var canonical: [(name: [UInt8], value: [UInt8])] = []
-        for field in fields {
-            let name = [UInt8](atMost: field.name.count) { output in
-                for byte in field.name { output.append(byte.asciiLowercased) }
-            }
-            if unsigned.contains(where: { name.span.equals($0) }) { continue }
-            let value = singleSpaced(field.value)
-            if let index = canonical.firstIndex(where: { $0.name == name }) {
-                canonical[index].value += [UInt8(ascii: ",")] + value
-            } else {
-                canonical.append((name, value))
-            }
-        }
-        return canonical.sorted { $0.name.lexicographicallyPrecedes($1.name) }
-    }
-
-    /// Whether all are signed as they are; ours usually are.
-    private static func areCanonical(_ fields: [(name: [UInt8], value: [UInt8])]) -> Bool {
-        for index in fields.indices {
-            let (name, value) = fields[index]
-            if index > 0, !fields[index - 1].name.lexicographicallyPrecedes(name) { return false }
-            if name.contains(where: { $0.asciiLowercased != $0 }) { return false }
-            if unsigned.contains(where: { name.span.equals($0) }) { return false }
-            if value.contains(where: { $0 == 0x20 || $0 == 0x09 }) { return false }
-        }
-        return true
-    }
-
-    /// A value without white space around it, and with one space for each run of it.
-    private static func singleSpaced(_ value: [UInt8]) -> [UInt8] {
-        [UInt8](atMost: value.count) { output in
-            var hasGap = false
-            for byte in value {
-                if byte == 0x20 || byte == 0x09 {
-                    hasGap = !output.isEmpty
-                    continue
-                }
-                if hasGap { output.append(0x20) }
-                hasGap = false
-                output.append(byte)
-            }
-        }
     }
 }
 
@@ -268,15 +131,17 @@ public struct SigV4: Sendable {
 ///
 /// One for each secret; it goes with it.
 public final class SigningKeyCache: Sendable {
-    private let last = Locked<(scope: [UInt8], key: [UInt8])>(([], []))
+    private let last = Locked<(scope: [UInt8], key: SHA256.Digest)?>(nil)
 
     /// An empty cache.
     public init() {}
 
-    func key(for scope: [UInt8], derive: () -> [UInt8]) -> [UInt8] {
+    func key(for scope: [UInt8], derive: () -> SHA256.Digest) -> SHA256.Digest {
         last.withLock { last in
-            if last.scope != scope { last = (scope, derive()) }
-            return last.key
+            if let last, last.scope == scope { return last.key }
+            let key = derive()
+            last = (scope, key)
+            return key
         }
     }
 }

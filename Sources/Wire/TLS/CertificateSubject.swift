@@ -28,9 +28,7 @@ public final class CertificateSubject: Sendable {
     init(text: String, commonName: String?) {
         self.text = text
         self.commonName = commonName
-        var digits: [UInt8] = []
-        digits.append(hexadecimal: Array(SHA256.digest(Array(text.utf8).span).prefix(6)))
-        shortName = String(decoding: digits, as: UTF8.self)
+        shortName = SHA256.digest(Array(text.utf8).span).hexadecimal(prefix: 6)
     }
 
     private static func text(of name: OpaquePointer) -> String? {

@@ -46,11 +46,11 @@ public struct TLSIdentity: Sendable {
     /// What a client's connections may resume.
     let sessions = TLSSessionStore()
     /// A digest of all that a client's side was made from.
-    private let origin: [UInt8]
+    private let origin: SHA256.Digest?
 
     private init(
         _ method: OpaquePointer?, isVerified: Bool, protocols: [ApplicationProtocol],
-        origin: [UInt8] = []
+        origin: SHA256.Digest? = nil
     ) throws(TLSFailure) {
         guard let context = unsafe SSL_CTX_new(method) else {
             throw TLSFailure.fromQueue("no TLS context")
@@ -142,7 +142,7 @@ public struct TLSIdentity: Sendable {
     /// connections and sessions of one are as good as those of the other.
     public func isMade(like other: TLSContext) -> Bool { origin == other.origin }
 
-    private static func digest(_ parts: [[UInt8]?]) -> [UInt8] {
+    private static func digest(_ parts: [[UInt8]?]) -> SHA256.Digest {
         var text: [UInt8] = []
         for part in parts {
             text.append(utf8: part.map { "\($0.count) " } ?? "none ")
@@ -212,7 +212,7 @@ public struct TLSIdentity: Sendable {
     /// Sessions are resumed by tickets (RFC 8446 section 4.6.1, RFC 5077): nothing is kept here
     /// for clients that may never come back.
     private func issueTickets(_ secret: TLSTicketSecret?, authorities: [UInt8]) {
-        let scope = SHA256.digest(authorities.span)
+        let scope = SHA256.digest(authorities.span).bytes.span.array
         _ = unsafe SSL_CTX_set_session_id_context(pointer, scope, UInt32(scope.count))
         _ = unsafe openssl_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
         _ = unsafe SSL_CTX_set_session_ticket_cb(pointer, nil, judgeTicket, nil)

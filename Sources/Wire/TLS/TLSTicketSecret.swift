@@ -32,7 +32,9 @@ public struct TLSTicketSecret: Sendable {
         // Purposes hold no zero: no two messages are the same.
         message.append(0)
         message.append(contentsOf: context)
-        return HMACSHA256.authenticate(key: secret.exposed, message: message.span)
+        let key = secret.exposed
+        let code = HMACSHA256.authenticate(key: key.span, message: message.span)
+        return code.bytes.span.array
     }
 }
 

@@ -166,9 +166,8 @@ import Wire
 
     @Test(arguments: ["{value: sk}", "{env: sk}", "{file: /sk}", "{sha256: DIGEST}"])
     func `no two tenants have one key, however it is written`(_ key: String) {
-        var digits: [UInt8] = []
-        digits.append(hexadecimal: SHA256.digest(Array("sk".utf8).span))
-        let text = key.replacing("DIGEST", with: String(decoding: digits, as: UTF8.self))
+        let digits = SHA256.digest(Array("sk".utf8).span).hexadecimal(prefix: 32)
+        let text = key.replacing("DIGEST", with: digits)
         let resolver = SecretResolver(
             environment: { $0 }, readFile: { Array($0.utf8.dropFirst()) })
         let outcome = ConfigurationReader(
