@@ -13,12 +13,15 @@ TITLES = {
     "per_second": "requests/s",
     "cpu_us": "CPU µs per request",
     "cpu_ratio": "÷ nginx",
+    "cpu_ratio_first": "÷ first row",
     "p50_us": "p50 µs",
     "p99_us": "p99 µs",
     "p999_us": "p99.9 µs",
     "largest_us": "largest µs",
     "added_p50": "added p50 µs",
     "added_p99": "added p99 µs",
+    "added_p99_first": "added p99 µs",
+    "added_largest_first": "added largest µs",
     "rss_mib": "RSS MiB",
     "rss_mib_before": "RSS MiB before",
     "events_per_second": "events/s",
@@ -34,8 +37,18 @@ TITLES = {
     "wrong": "not answered",
     "mib": "MiB",
 }
-RATIOS = {"cpu_ratio": "cpu_us", "chunk_ratio": "cpu_us_chunk"}
-ADDED = {"added_p50": "p50_us", "added_p99": "p99_us"}
+# What is set against the same figure of another row: which figure, and which row; None: the first.
+RATIOS = {
+    "cpu_ratio": ("cpu_us", "nginx"),
+    "chunk_ratio": ("cpu_us_chunk", "nginx"),
+    "cpu_ratio_first": ("cpu_us", None),
+}
+ADDED = {
+    "added_p50": ("p50_us", "direct"),
+    "added_p99": ("p99_us", "direct"),
+    "added_p99_first": ("p99_us", None),
+    "added_largest_first": ("largest_us", None),
+}
 PLOTS = {
     "small": "cpu_us",
     "large": "cpu_us",
@@ -66,8 +79,8 @@ class Results:
         """Ratios and differences are taken within each round: rounds are not alike."""
         mine = self.rounds[scenario][name]
         if key in RATIOS or key in ADDED:
-            base = self.rounds[scenario].get("nginx" if key in RATIOS else "direct", {})
-            field = RATIOS.get(key) or ADDED[key]
+            field, other = RATIOS.get(key) or ADDED[key]
+            base = self.rounds[scenario].get(other or self.names(scenario)[0], {})
             pairs = [
                 (mine[r][field], base[r][field])
                 for r in mine
@@ -145,7 +158,8 @@ def introduction(about):
         "Every peer only forwards, with one worker or thread. Sluice has everything on: keys, "
         "limits, prices, journal, ledger, access log and metrics. Each figure is the median of the "
         "rounds, in which the peers take turns; `÷ nginx` and `added` (to asking the upstream "
-        f"directly) are taken within each round. {about['pinning']} CPU is what the kernel says "
+        "directly; where Sluice stands beside itself, to the first row) are taken within each "
+        f"round. {about['pinning']} CPU is what the kernel says "
         "all threads of the peer have run, divided by what the upstream has counted; the kernel's "
         f"share of the network is in it. LiteLLM gets fewer connections ({about['slow']}) and, "
         "where requests are paced, 50 a second. Only figures of one run can be compared with each "
@@ -176,7 +190,11 @@ def write(lines, about, cases, thresholds):
             )
     for scenario, (title, what, _, columns) in ITSELF.items():
         if results.names(scenario):
-            parts.append(f"## {title}\n{what}\n\n" + table(results, scenario, columns) + "\n")
+            parts.append(
+                f"## {title}\n{what} Rounds: {results.count(scenario)}.\n\n"
+                + table(results, scenario, columns)
+                + "\n"
+            )
     if cases:
         parts.append(
             "## Steps\nSingle steps of a request (`Benchmarks/Micro`). Instructions and "

@@ -203,7 +203,9 @@ public enum Limits {
     /// Civil time may step back this far without a calendar window being begun again.
     public static let clockStepMilliseconds: Int64 = 3_600_000
     /// How often a worker compares its reservations with what is set aside, if it is awake.
-    public static let reservationCheckMilliseconds = 1_000
+    public static let reservationAuditMilliseconds = 1_000
+    /// Of so many tenants each time: a fifth of a millisecond.
+    public static let tenantsPerAudit = 500
     /// The largest answer that is believed when averages are learned: models' own limit.
     public static let estimatedOutputTokens = 131_072
     /// Strings from here on are looked at: they may be images or sound, whose bytes are no text.

@@ -124,18 +124,6 @@ public struct LimitReading: Sendable {
     public let reserved: Int64
 }
 
-/// What a worker's open requests have set aside, by tenant.
-public struct HeldReservations: Sendable {
-    fileprivate var sums: [ObjectIdentifier: Int64] = [:]
-
-    /// None.
-    public init() {}
-
-    mutating func add(_ reservation: borrowing Reservation) {
-        sums[ObjectIdentifier(reservation.accounts), default: 0] &+= reservation.reserved
-    }
-}
-
 /// The accounts of all limits of all tenants; shared by all workers.
 ///
 /// For every limit and at every instant, used + set aside <= amount + Σ max(0, charged - set aside)
@@ -150,6 +138,7 @@ public final class QuotaBook: Sendable {
     /// What requests really need, learned from those that were served.
     public let estimator: Estimator
     private let tenants: [Tenant]
+    private let tenantsByName: [String: Tenant]
 
     /// Books for tenants. Accounts of limits that a former book had too go on, also when their
     /// amount is another now.
@@ -158,8 +147,9 @@ public final class QuotaBook: Sendable {
         carryingOverFrom previous: QuotaBook?
     ) {
         estimator = previous?.estimator ?? Estimator()
+        let former = previous?.tenantsByName ?? [:]
         self.tenants = tenants.map { tenant in
-            let former = previous?.tenants.first { $0.name == tenant.name }
+            let former = former[tenant.name]
             let accounts = former?.accounts ?? TenantAccounts()
             let entries = tenant.limits.map { limit in
                 let known = former?.entries.first { $0.name == limit.name }
@@ -168,6 +158,8 @@ public final class QuotaBook: Sendable {
             }
             return Tenant(name: tenant.name, accounts: accounts, entries: entries)
         }
+        tenantsByName = Dictionary(
+            self.tenants.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Sets a demand aside in every limit that matches, or in none, at one instant.
@@ -257,7 +249,7 @@ public final class QuotaBook: Sendable {
         _ sum: UsageSum, _ restoration: Restoration, price: Price?, now: Instant, wall: WallTime
     ) {
         let window = restoration.window
-        guard let tenant = tenants.first(where: { $0.name == sum.tenant }) else { return }
+        guard let tenant = tenantsByName[sum.tenant] else { return }
         let amounts = QuotaAmounts(
             sum.usage, costNanodollars: sum.costNanodollars, price: price, serviceTier: nil)
         for entry in tenant.entries
@@ -283,13 +275,15 @@ public final class QuotaBook: Sendable {
         }
     }
 
-    /// How far what a worker holds is from what is set aside for it: 0. To be asked by that worker,
-    /// which alone changes its share.
-    public func imbalance(_ held: HeldReservations, shard: Int) -> Int {
-        tenants.reduce(0) { sum, tenant in
-            let held = held.sums[ObjectIdentifier(tenant.accounts)] ?? 0
-            let imbalance = tenant.accounts.imbalance(held: held, shard: shard)
+    /// How far what a worker holds of some tenants is from what is set aside for it: 0.
+    func imbalance(_ held: HeldReservations, shard: Int, tenants range: Range<Int>) -> Int {
+        tenants[range].reduce(0) { sum, tenant in
+            let imbalance = tenant.accounts.imbalance(
+                held: held.sum(of: tenant.accounts), shard: shard)
             return Int(clamping: Int128(sum) + Int128(imbalance))
         }
     }
+
+    /// How many tenants there are.
+    var tenantCount: Int { tenants.count }
 }

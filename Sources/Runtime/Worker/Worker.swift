@@ -59,8 +59,9 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     /// Requests that a drain has broken off.
     var brokenOffCount = 0
     var epochs = PlanEpochs()
-    /// When the reservations are looked at next, in a turn that happens anyway.
-    private var nextBalance: Instant
+    private var audit: ReservationAudit
+    /// When it looks at reservations next, in a turn that happens anyway.
+    private var nextAudit: Instant
     let role: WorkerRole
     let workerCount: Int
     let ledger: LedgerQueue
@@ -88,7 +89,8 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         clientDescriptors = max(1, descriptors * Limits.clientDescriptorPercent / 100)
         context = ExchangeContext(shard: shard, seed: seed, now: now, wall: kernel.wallTime())
         wheel = TimerWheel(now: now)
-        nextBalance = now
+        audit = ReservationAudit(shard: shard)
+        nextAudit = now
         self.kernel = kernel
         self.listeners = listeners
         self.plan = plan
@@ -133,7 +135,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
         swap(&ready, &self.ready)
         fireTimers()
         finishTurn()
-        if context.now >= nextBalance { balance() }
+        if context.now >= nextAudit { auditReservations() }
         if !logBuffer.isEmpty {
             kernel.log(logBuffer)
             logBuffer.removeAll(keepingCapacity: true)
@@ -151,12 +153,12 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     /// Compares what this worker's exchanges hold with what is set aside for them in the limits.
     /// A worker that sleeps is not woken for it: what it holds does not change meanwhile.
-    private mutating func balance() {
-        nextBalance = context.now.advanced(byMilliseconds: Limits.reservationCheckMilliseconds)
+    private mutating func auditReservations() {
+        nextAudit = context.now.advanced(byMilliseconds: Limits.reservationAuditMilliseconds)
         var held = HeldReservations()
         for handle in flights.handles { flights[handle].exchange.addReserved(to: &held) }
-        plan.metrics.reservationImbalance(
-            plan.quota.imbalance(held, shard: context.shard), shard: context.shard)
+        guard let imbalance = audit.look(at: plan.quota, held) else { return }
+        plan.metrics.reservationImbalance(imbalance, shard: context.shard)
     }
 
     private func isFromBackend(_ event: Readiness) -> Bool {

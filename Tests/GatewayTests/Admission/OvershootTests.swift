@@ -50,7 +50,8 @@ import Translation
                 beyond += settle(open.remove(handle), book, now, wall)
             }
             #expect(book.readings(now: now, wall: wall)[0].reserved == 0, "SEED=\(seed)")
-            #expect(book.imbalance(HeldReservations(), shard: 0) == 0)
+            var audit = ReservationAudit(shard: 0)
+            #expect(audit.look(at: book, HeldReservations()) == 0)
         }
     }
 
@@ -179,7 +180,8 @@ import Translation
             }
             var held = HeldReservations()
             for handle in open.handles { held.add(open[handle].reservation) }
-            #expect(book.imbalance(held, shard: shard) == 0)
+            var audit = ReservationAudit(shard: shard)
+            #expect(audit.look(at: book, held) == 0)
             if open.count > 4, let handle = open.handles.randomElement(using: &random) {
                 let last = open.remove(handle)
                 let tokens = Bool.random(using: &random) ? last.demand.inputTokens : 0
