@@ -160,6 +160,8 @@ public enum Limits {
     public static let poolWaiters = 1024
     /// How long an answer that has been understood may take to end as HTTP before we close instead.
     public static let releaseMilliseconds = 1_000
+    /// How long a connection beyond `connections.max_idle` waits for the next request.
+    public static let surplusIdleMilliseconds = 1_000
     /// How long the addresses of a name are used by a worker before it asks again.
     public static let addressLifetimeMilliseconds = 30_000
     /// The least time that one address gets before the next one is tried.

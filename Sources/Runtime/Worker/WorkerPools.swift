@@ -175,12 +175,18 @@ extension Worker where K: ~Copyable {
             upstreams[handle].state = .busy(next)
             return sendRequest(handle, isReused: true)
         }
-        guard !pools[pool].isRetired, pools[pool].idle.count < pools[pool].maximumIdle else {
+        guard !pools[pool].isRetired, pools[pool].maximumIdle > 0 else {
             return closeUpstream(handle)
         }
+        // Answers come in bursts, and the next requests a moment later: what is too many now is
+        // closed when it has not been wanted for that long.
+        let isSurplus = pools[pool].idle.count >= pools[pool].maximumIdle
+        let idleMilliseconds = pools[pool].backend.connections.idleMilliseconds
         upstreams[handle].state = .idle
         pools[pool].idle.append(handle)
-        setUpstreamDeadline(handle, pools[pool].backend.connections.idleMilliseconds)
+        setUpstreamDeadline(
+            handle,
+            isSurplus ? min(idleMilliseconds, Limits.surplusIdleMilliseconds) : idleMilliseconds)
     }
 
     /// Closes a connection. Legs that still use it are not told, see `upstreamLost`.
