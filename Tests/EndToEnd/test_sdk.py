@@ -1,6 +1,10 @@
 """The main job with the real SDK: chat, streams, tools, embeddings, models, errors, money."""
 
+import datetime
+import enum
+
 import openai
+import pydantic
 import pytest
 
 from conftest import standard_config
@@ -75,6 +79,38 @@ def test_structured_output(gateway, client, model):
         model=model, messages=HELLO, response_format={"type": "json_schema", "json_schema": schema})
     assert answer.choices[0].message.content == '{"city":"New York City"}'
     assert answer.choices[0].finish_reason == "stop"
+
+
+class Unit(enum.Enum):
+    CELSIUS = "celsius"
+
+
+class Stop(pydantic.BaseModel):
+    city: str
+    arrival: datetime.datetime
+    nights: int = pydantic.Field(ge=2)
+    next: "Stop | None"
+
+
+class Journey(pydantic.BaseModel):
+    """What `.parse()` makes of Python's types: references, alternatives and bounds."""
+
+    stops: list[Stop] = pydantic.Field(min_length=2)
+    unit: Unit
+    title: str | None
+    share: float = pydantic.Field(lt=1)
+
+
+@pytest.mark.parametrize("model", ["claude-3-5-sonnet", "claude-4-5", "llama-3"])
+def test_pydantic_models_are_parsed(start, simulator, client, model):
+    route = '  - {model: claude-4-5, targets: [{backend: claude, model: "anthropic.claude-sonnet-4-5-20250929-v1:0"}]}\n'
+    chat = client(start(standard_config(simulator.port, route))).chat.completions
+    journey = chat.parse(model=model, messages=HELLO, response_format=Journey).choices[0].message.parsed
+    assert journey.stops[1].city == "New York City"
+    tool = openai.pydantic_function_tool(Journey)
+    with chat.stream(model=model, messages=HELLO, tools=[tool]) as stream:
+        call, = stream.get_final_completion().choices[0].message.tool_calls
+    assert call.function.parsed_arguments == journey
 
 
 def test_completions_and_their_stream(gateway, client):
