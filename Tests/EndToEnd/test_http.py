@@ -88,6 +88,25 @@ def test_bad_requests(gateway, data, status):
     assert error["message"].endswith(f" (request id: {line['request_id']})")
 
 
+@pytest.mark.parametrize("field,status", [
+    (b"content-length: 99999999999", 413), (b"content-type: text/plain\r\ncontent-length: 2\r\n\r\n{}", 415),
+    (b"content-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n0\r\n", 415), (b"accept: */*", 411),
+    (b"transfer-encoding: chunked\r\n\r\nnonsense\r\n", 400),
+])
+def test_who_was_refused_is_known(gateway, field, status):
+    answer = talk(gateway, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer sk-demo\r\n" + field + b"\r\n\r\n", seconds=4)
+    assert answer.startswith(b"HTTP/1.1 %d " % status), answer[:200]
+    [line] = gateway.log_lines()
+    assert (line["tenant"], line["endpoint"]) == ("demo", "chat.completions") and line["key_id"]
+    assert gateway.metric("sluice_requests_total", tenant="demo", status=status) == 1
+
+
+def test_who_asks_for_models_is_known(gateway):
+    for path in ("/models", "/models/ghost"):
+        httpx.get(gateway.url + path, headers={"authorization": "Bearer sk-demo"})
+    assert [(line["tenant"], line["status"]) for line in gateway.log_lines()] == [("demo", 200), ("demo", 404)]
+
+
 def test_http_10_and_head(gateway):
     answer = talk(gateway, b"GET /v1/models HTTP/1.0\r\nauthorization: Bearer sk-demo\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200") and b"claude" in answer

@@ -10,7 +10,7 @@ public struct Exchange: ~Copyable {
     private enum State {
         case readingBody([UInt8], tenant: Int, keyID: String, Endpoint)
         // Rare and large: the usual states are a pointer or two.
-        indirect case refusing(APIError, allow: StaticString?, discarded: Int)
+        indirect case refusing(APIError, CallLabels, allow: StaticString?, discarded: Int)
         case calling(CallInProgress)
         case finished
     }
@@ -46,13 +46,15 @@ public struct Exchange: ~Copyable {
                 body.reserveCapacity(min(length, Limits.bodyReservationBytes))
             }
             state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
-        case .models(let name, let tenant):
-            answerModels(named: name, tenant: tenant, context: context, orders: orders)
-        case .refuse(let error, let allow):
+        case .models(let name, let tenant, let keyID):
+            answerModels(
+                named: name, labels: CallLabels(tenant: tenant, keyID: keyID), context: context,
+                orders: orders)
+        case .refuse(let error, let labels, let allow):
             if Self.isWorthDiscarding(head) {
-                state = .refusing(error, allow: allow, discarded: 0)
+                state = .refusing(error, labels, allow: allow, discarded: 0)
             } else {
-                refuse(error, allow: allow, context: context, orders: orders)
+                refuse(error, labels: labels, allow: allow, context: context, orders: orders)
             }
         }
     }
@@ -93,15 +95,18 @@ public struct Exchange: ~Copyable {
         switch state {
         case .readingBody(var body, let tenant, let keyID, let endpoint):
             state = .finished
-            let count = body.count + bytes.count
-            guard mayKeep(bytes.count, of: count, context: context, orders: orders) else { return }
+            if let error = refusal(ofKeeping: bytes.count, of: body.count + bytes.count) {
+                let labels = CallLabels(tenant: tenant, keyID: keyID, endpoint: endpoint)
+                return refuse(error, labels: labels, context: context, orders: orders)
+            }
             body.append(span: bytes)
             state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
-        case .refusing(let error, let allow, let discarded):
+        case .refusing(let error, let labels, let allow, let discarded):
             if discarded + bytes.count > Limits.discardedBodyBytes {
-                refuse(error, allow: allow, context: context, orders: orders)
+                refuse(error, labels: labels, allow: allow, context: context, orders: orders)
             } else {
-                state = .refusing(error, allow: allow, discarded: discarded + bytes.count)
+                state = .refusing(
+                    error, labels, allow: allow, discarded: discarded + bytes.count)
             }
         case .calling, .finished: break
         }
@@ -122,27 +127,19 @@ public struct Exchange: ~Copyable {
         _ body: consuming [UInt8], longerBy count: Int, context: inout ExchangeContext,
         orders: ExchangeOrders
     ) {
-        guard case .readingBody(_, let tenant, let keyID, let endpoint) = state,
-            count == 0 || mayKeep(count, of: body.count, context: context, orders: orders)
-        else { return }
+        guard case .readingBody(_, let tenant, let keyID, let endpoint) = state else { return }
+        if count > 0, let error = refusal(ofKeeping: count, of: body.count) {
+            return refuse(error, labels: knownLabels, context: context, orders: orders)
+        }
         state = .readingBody(body, tenant: tenant, keyID: keyID, endpoint)
     }
 
-    /// Whether a body of `total` bytes may be kept, of which `count` are new; refuses the request
-    /// otherwise.
-    private mutating func mayKeep(
-        _ count: Int, of total: Int, context: ExchangeContext, orders: ExchangeOrders
-    ) -> Bool {
+    /// Why a body of `total` bytes, of which `count` are new, cannot be kept; nil when it can.
+    private mutating func refusal(ofKeeping count: Int, of total: Int) -> APIError? {
         guard total <= plan.limits.requestBodyBytes else {
-            let error = RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
-            refuse(error, context: context, orders: orders)
-            return false
+            return RequestGate.bodyTooLarge(plan.limits.requestBodyBytes)
         }
-        guard share.take(count) else {
-            refuse(Self.noRoom, context: context, orders: orders)
-            return false
-        }
-        return true
+        return share.take(count) ? nil : Self.noRoom
     }
 
     /// The request is complete.
@@ -165,8 +162,8 @@ public struct Exchange: ~Copyable {
                     error.error, labels: error.labels, rateLimits: error.standing,
                     context: context, orders: orders)
             }
-        case .refusing(let error, let allow, _):
-            refuse(error, allow: allow, context: context, orders: orders)
+        case .refusing(let error, let labels, let allow, _):
+            refuse(error, labels: labels, allow: allow, context: context, orders: orders)
         case .calling, .finished: break
         }
     }
@@ -176,7 +173,18 @@ public struct Exchange: ~Copyable {
         _ failure: HTTPFailure, context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard bodyPlan == .read else { return }
-        refuse(Self.error(for: failure), context: context, orders: orders)
+        refuse(
+            Self.error(for: failure), labels: knownLabels, context: context, orders: orders)
+    }
+
+    /// What is known of who asks while the body comes.
+    private var knownLabels: CallLabels {
+        switch state {
+        case .readingBody(_, let tenant, let keyID, let endpoint):
+            CallLabels(tenant: tenant, keyID: keyID, endpoint: endpoint)
+        case .refusing(_, let labels, _, _): labels
+        case .calling, .finished: CallLabels()
+        }
     }
 
     /// The client has gone.
@@ -194,9 +202,11 @@ public struct Exchange: ~Copyable {
         context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         switch state {
-        case .readingBody: refuse(CallInProgress.draining, context: context, orders: orders)
-        case .refusing(let error, let allow, _):
-            refuse(error, allow: allow, context: context, orders: orders)
+        case .readingBody:
+            refuse(
+                CallInProgress.draining, labels: knownLabels, context: context, orders: orders)
+        case .refusing(let error, let labels, let allow, _):
+            refuse(error, labels: labels, allow: allow, context: context, orders: orders)
         case .calling(let call):
             call.drainEnded(context: &context, orders: orders)
             finishIfSettled()
@@ -350,22 +360,24 @@ public struct Exchange: ~Copyable {
 
 extension Exchange {
     private mutating func answerModels(
-        named name: [UInt8]?, tenant: Int, context: ExchangeContext, orders: ExchangeOrders
+        named name: [UInt8]?, labels: CallLabels, context: ExchangeContext, orders: ExchangeOrders
     ) {
-        let list = ModelList(plan: plan, tenant: tenant)
+        let list = ModelList(plan: plan, tenant: labels.tenant)
         guard let name else {
-            return answer(status: 200, body: list.all(), context: context, orders: orders)
+            return answer(
+                status: 200, body: list.all(), labels: labels, context: context, orders: orders)
         }
         let text = String(decoding: name, as: UTF8.self)
         guard let body = list.one(text) else {
-            return refuse(ModelList.notFound(text), context: context, orders: orders)
+            return refuse(
+                ModelList.notFound(text), labels: labels, context: context, orders: orders)
         }
-        answer(status: 200, body: body, context: context, orders: orders)
+        answer(status: 200, body: body, labels: labels, context: context, orders: orders)
     }
 
     private mutating func refuse(
-        _ error: APIError, allow: StaticString? = nil,
-        labels: CallLabels = CallLabels(), rateLimits: RateLimitStanding? = nil,
+        _ error: APIError, labels: CallLabels = CallLabels(), allow: StaticString? = nil,
+        rateLimits: RateLimitStanding? = nil,
         context: ExchangeContext, orders: ExchangeOrders
     ) {
         var fields = HeaderFields()

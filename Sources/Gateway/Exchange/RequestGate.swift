@@ -10,9 +10,10 @@ struct RequestGate {
         /// Read the body and serve it at this endpoint.
         case read(Endpoint, tenant: Int, keyID: String)
         /// Answer the list of models, or one of them.
-        case models(named: [UInt8]?, tenant: Int)
-        /// Refuse; for a 405, with the method that would be right (RFC 9110 section 15.5.6).
-        case refuse(APIError, allow: StaticString? = nil)
+        case models(named: [UInt8]?, tenant: Int, keyID: String)
+        /// Refuse, and count it under what is known of the caller; for a 405, with the method that
+        /// would be right (RFC 9110 section 15.5.6).
+        case refuse(APIError, labels: CallLabels = CallLabels(), allow: StaticString? = nil)
     }
 
     let plan: Plan
@@ -34,8 +35,14 @@ struct RequestGate {
             return Self.methodNotAllowed("POST")
         }
         guard let identity = identify(head) else { return .refuse(refusal) }
-        guard let endpoint else { return .models(named: modelName, tenant: identity.tenant) }
-        if let error = checkBody(head) { return .refuse(error) }
+        guard let endpoint else {
+            return .models(named: modelName, tenant: identity.tenant, keyID: identity.keyID)
+        }
+        if let error = checkBody(head) {
+            let labels = CallLabels(
+                tenant: identity.tenant, keyID: identity.keyID, endpoint: endpoint)
+            return .refuse(error, labels: labels)
+        }
         return .read(endpoint, tenant: identity.tenant, keyID: identity.keyID)
     }
 

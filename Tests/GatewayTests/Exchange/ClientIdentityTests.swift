@@ -34,8 +34,8 @@ import Translation
         let request = Array("GET /v1/models HTTP/1.1\r\nhost: x\r\n\(field)\r\n\r\n".utf8)
         guard reader.next(request.span, position: &position) == .head else { return "no request" }
         switch RequestGate(plan: plan, subject: subject).decide(reader.head) {
-        case .models(_, let tenant): return plan.tenants[tenant].name
-        case .refuse(let error, _): return error.status == 401 ? nil : "\(error.status)"
+        case .models(_, let tenant, _): return plan.tenants[tenant].name
+        case .refuse(let error, _, _): return error.status == 401 ? nil : "\(error.status)"
         case .read: return "read"
         }
     }
