@@ -54,13 +54,23 @@ def test_an_error_chunk_before_done_is_believed_instead(start, upstream, version
     assert gateway.metric("sluice_attempts_total", outcome="error_chunk") == 1
 
 
-def test_an_early_failure_goes_to_another_target(start, upstream, simulator, client):
-    upstream.answer = lambda handler, body: handler.json({"error": {"message": "no", "type": "x", "param": None, "code": None}}, 503)
+@pytest.mark.parametrize("status", [200, 302, 401, 429, 503, 529])
+def test_an_early_failure_goes_to_another_target(start, upstream, simulator, client, status):
+    upstream.answer = lambda handler, body: handler.json({"error": {"message": "no", "type": "x", "param": None, "code": None}}, status)
     gateway = start(standard_config(
         upstream.port, more_backends=f'  good: {{kind: vllm, url: "http://127.0.0.1:{simulator.port}/v1", api_key: {{value: backend-key}}}}\n',
         more_routes="  - {model: both, targets: [{backend: llama, weight: 1000000}, {backend: good}]}\n"))
     raw = client(gateway).chat.completions.with_raw_response.create(model="both", messages=HELLO)
     assert raw.headers["x-sluice-attempts"] == "2" and raw.headers["x-sluice-backend"] == "good"
+
+
+def test_an_error_with_a_good_status_costs_nothing(start, upstream, client):
+    upstream.answer = lambda handler, body: handler.json({"error": {"message": "no", "type": "x", "param": None, "code": None}})
+    gateway = start(standard_config(upstream.port))
+    with pytest.raises(openai.InternalServerError):
+        client(gateway).chat.completions.create(model="llama-3", messages=HELLO)
+    row, = gateway.rows()
+    assert (row["status"], row["input_tokens"], row["output_tokens"], row["cost_nanousd"]) == (502, 0, 0, 0)
 
 
 @pytest.mark.parametrize("clock,code", [("first_byte", "first_byte"), ("idle", "idle"), ("total", "total")])

@@ -176,6 +176,17 @@ import Wire
         #expect(error.code == "upstream_error")
     }
 
+    @Test(arguments: [
+        (302, true), (400, false), (401, true), (403, false), (404, false), (429, true),
+        (500, true), (501, true), (503, true), (520, true), (529, true),
+    ])
+    func `another target is worth a try when this one failed`(_ status: Int, _ isWorthIt: Bool) {
+        var head = ResponseHead()
+        head.status = status
+        let error = OpenAIErrors.classify(UpstreamAnswer(head: head, body: []), model: "m")
+        #expect(error.isWorthAnotherTarget == isWorthIt)
+    }
+
     @Test(arguments: ["", #","choices":null"#])
     func `an error with a good status is no answer`(_ rest: String) throws {
         let body = Array(#"{"model":"m","messages":[]}"#.utf8)
@@ -187,6 +198,8 @@ import Wire
         #expect(error?.status == 502)
         #expect(error?.type == "server_error")
         #expect(error?.message == "m")
+        #expect(error?.isWorthAnotherTarget == true)
+        #expect(call.usageOfNothing == TokenUsage())
     }
 
     @Test(arguments: [401, 403])

@@ -5,6 +5,7 @@ import Wire
 final class OpenAICall: BackendCall {
     let requestCount = 1
     let droppedParameters: [String] = []
+    private(set) var usageOfNothing: TokenUsage?
 
     private let request: ClientRequest
     private let editor: OpenAIRequestEditor
@@ -55,6 +56,8 @@ final class OpenAICall: BackendCall {
         let members = OpenAIMembers(tape, bytes)
         let hasChoices = members.choices.map { tape.kind($0) != .null } ?? false
         if !hasChoices, let error = members.error, tape.kind(error) == .object {
+            // Whatever the status says, nothing was made.
+            usageOfNothing = TokenUsage()
             throw classify(answers[0])
         }
         return CallResult(

@@ -47,7 +47,7 @@ enum OpenAIErrors {
             error.verbatimBody = nil
         }
         if status == 404 { hideModels(&error, document?.root, model: model) }
-        error.isWorthAnotherTarget = [429, 500, 502, 503, 504].contains(status)
+        error.isWorthAnotherTarget = error.status == 429 || error.status >= 500
         if status == 429 || status == 503 {
             error.retryAfterSeconds = retryAfter(answer.head)
             if status == 503, error.retryAfterSeconds == nil { error.retryAfterSeconds = 1 }
@@ -61,6 +61,7 @@ enum OpenAIErrors {
             message: "the gateway could not authenticate to the model provider", origin: .gateway)
         error.shouldRetry = false
         error.blamesCredential = true
+        error.isWorthAnotherTarget = true
         return error
     }()
 
