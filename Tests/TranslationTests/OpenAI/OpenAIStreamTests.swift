@@ -187,6 +187,20 @@ import Wire
         #expect(error.isWorthAnotherTarget == isWorthIt)
     }
 
+    @Test func `what a backend says of trying again is passed on`() {
+        let answer = BedrockTarget.answer(
+            [], status: 429,
+            fields: [("retry-after", "3"), ("retry-after-ms", "2500"), ("x-should-retry", "false")])
+        let error = OpenAIErrors.classify(answer, model: "m")
+        #expect(error.retryAfterSeconds == 3)
+        #expect(error.retryAfterMilliseconds == 2500)
+        #expect(error.shouldRetry == false)
+        let odd = BedrockTarget.answer(
+            [], status: 429, fields: [("retry-after-ms", "-1"), ("x-should-retry", "perhaps")])
+        #expect(OpenAIErrors.classify(odd, model: "m").retryAfterMilliseconds == nil)
+        #expect(OpenAIErrors.classify(odd, model: "m").shouldRetry == nil)
+    }
+
     @Test(arguments: ["", #","choices":null"#])
     func `an error with a good status is no answer`(_ rest: String) throws {
         let body = Array(#"{"model":"m","messages":[]}"#.utf8)

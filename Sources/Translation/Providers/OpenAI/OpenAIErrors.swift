@@ -48,8 +48,10 @@ enum OpenAIErrors {
         }
         if status == 404 { hideModels(&error, document?.root, model: model) }
         error.isWorthAnotherTarget = error.status == 429 || error.status >= 500
+        error.shouldRetry = shouldRetry(answer.head)
         if status == 429 || status == 503 {
             error.retryAfterSeconds = retryAfter(answer.head)
+            error.retryAfterMilliseconds = wholeNumber("retry-after-ms", in: answer.head)
             if status == 503, error.retryAfterSeconds == nil { error.retryAfterSeconds = 1 }
         }
         return error
@@ -60,8 +62,8 @@ enum OpenAIErrors {
             status: 500, type: "server_error", code: "upstream_authentication_failed",
             message: "the gateway could not authenticate to the model provider", origin: .gateway)
         error.shouldRetry = false
-        error.blamesCredential = true
         error.isWorthAnotherTarget = true
+        error.blamesCredential = true
         return error
     }()
 
@@ -131,8 +133,18 @@ enum OpenAIErrors {
     }
 
     /// `Retry-After` in seconds; dates are left out, since no backend of this kind sends them.
-    static func retryAfter(_ head: ResponseHead) -> Int? {
-        guard let value = head.fields.value(of: "retry-after") else { return nil }
+    static func retryAfter(_ head: ResponseHead) -> Int? { wholeNumber("retry-after", in: head) }
+
+    private static func wholeNumber(_ field: StaticString, in head: ResponseHead) -> Int? {
+        guard let value = head.fields.value(of: field) else { return nil }
         return Int(String(decoding: value, as: UTF8.self)).flatMap { $0 >= 0 ? $0 : nil }
+    }
+
+    /// What a backend tells the SDKs where their own rule would be wrong (openai-api.md section
+    /// 2.1): OpenAI does when an account has no money left.
+    private static func shouldRetry(_ head: ResponseHead) -> Bool? {
+        head.fields.value(of: "x-should-retry").flatMap {
+            Bool(String(decoding: $0, as: UTF8.self))
+        }
     }
 }
