@@ -157,6 +157,17 @@ import Wire
         #expect(run.error?.isWorthAnotherTarget == true)
     }
 
+    @Test(arguments: [
+        ("serviceUnavailableException", 503), ("throttlingException", 429),
+        ("validationException", 400), ("novelException", 502),
+    ])
+    func `an exception without a message tells its own status`(
+        _ name: String, _ status: Int
+    ) throws {
+        let run = try play(#"{"\#(name)":{}}"#)
+        #expect(run.error?.message == "upstream returned status \(status)")
+    }
+
     @Test func `an event that is not JSON breaks the stream, an unknown one does not`() throws {
         var bytes: [UInt8] = []
         EventStreamEncoder.event("initial-response", payload: [], to: &bytes)

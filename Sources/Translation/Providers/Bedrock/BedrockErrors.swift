@@ -30,7 +30,7 @@ enum BedrockErrors {
             root?["message"]?.string ?? root?["Message"]?.string ?? root?["originalMessage"]?.string
             ?? message.string(":error-message").map { String(decoding: $0, as: UTF8.self) } ?? ""
         return classify(
-            capitalised(name), status: 500, message: text,
+            capitalised(name), status: nil, message: text,
             originalStatus: root?["originalStatusCode"]?.int)
     }
 
@@ -51,11 +51,11 @@ enum BedrockErrors {
         return text.prefix(1).uppercased() + text.dropFirst()
     }
 
+    /// A frame has no `status` of its own.
     private static func classify(
-        _ name: String, status: Int, message: String, originalStatus: Int?
+        _ name: String, status: Int?, message text: String, originalStatus: Int?
     ) -> APIError {
-        let text = message.isEmpty ? "upstream returned status \(status)" : message
-        if credentialErrors.contains(name) { return credentialRefused }
+        if credentialErrors.contains(name) { return OpenAIErrors.credentialRefused }
         var error =
             switch name {
             case "ValidationException": validation(text)
@@ -74,11 +74,9 @@ enum BedrockErrors {
             case "InternalServerException": make(500, "server_error", "internal_error", text)
             case "ServiceUnavailableException":
                 make(503, "server_error", "service_unavailable", text)
-            default:
-                (400..<500).contains(status)
-                    ? make(status, "invalid_request_error", nil, text)
-                    : make(502, "server_error", "upstream_error", text)
+            default: unknown(status, text)
             }
+        if text.isEmpty { error.message = "upstream returned status \(status ?? error.status)" }
         if name == "AccessDeniedException" || name == "ServiceQuotaExceededException" {
             error.shouldRetry = false
         }
@@ -86,6 +84,13 @@ enum BedrockErrors {
         error.isWorthAnotherTarget =
             error.status == 429 || error.status >= 500 || name.hasPrefix("Model")
         return error
+    }
+
+    private static func unknown(_ status: Int?, _ message: String) -> APIError {
+        guard let status, (400..<500).contains(status) else {
+            return make(502, "server_error", "upstream_error", message)
+        }
+        return make(status, "invalid_request_error", nil, message)
     }
 
     private static func validation(_ message: String) -> APIError {
@@ -110,12 +115,6 @@ enum BedrockErrors {
             status: status, type: type, code: code, param: param, message: message,
             origin: .upstream)
     }
-
-    private static let credentialRefused: APIError = {
-        var error = OpenAIErrors.credentialRefused
-        error.isWorthAnotherTarget = true
-        return error
-    }()
 }
 
 /// Recognises that a prompt was too long by what providers write (rule E2's context pattern).
