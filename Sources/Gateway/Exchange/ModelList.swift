@@ -6,7 +6,8 @@ struct ModelList {
     let plan: Plan
     let tenant: Int
 
-    /// The list: exact routes that the tenant may use, in the file's order. Globs have no one name.
+    /// The list: exact routes that the tenant may use, in the file's order, and what it may use by
+    /// name where a route is a glob. Globs have no one name.
     func all() -> [UInt8] {
         var writer = JSONWriter()
         writer.beginObject()
@@ -14,12 +15,17 @@ struct ModelList {
         writer.string("list")
         writer.key("data")
         writer.beginArray()
-        for route in plan.routes where !route.isGlob && plan.isAllowed(route.name, tenant: tenant) {
-            write(route.name, to: &writer)
-        }
+        for name in names { write(name, to: &writer) }
         writer.endArray()
         writer.endObject()
         return writer.bytes
+    }
+
+    private var names: [String] {
+        let routes = plan.routes.filter { !$0.isGlob }.map(\.name)
+        let own = plan.tenants[tenant].models.filter { !$0.isGlob }.map(\.text)
+        return routes.filter { plan.isAllowed($0, tenant: tenant) }
+            + own.filter { !routes.contains($0) && plan.route(for: $0) != nil }
     }
 
     /// One model; nil when the tenant may not use it or no route serves it.
