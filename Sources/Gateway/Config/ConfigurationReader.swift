@@ -145,6 +145,8 @@ public struct ConfigurationReader {
             guard let figures = ConfigurationScope(value, "the price of \"\(name)\"", problems)
             else { return nil }
             figures.allow(classes, in: "the price of \"\(name)\"")
+            // Nothing of a built-in price is left then: what is not given would cost nothing.
+            _ = figures.required("input", in: "the price of \"\(name)\"")
             if !isReachable(ModelPattern(name), routes) {
                 problems.add("no route can reach the model \"\(name)\"", at: key)
             }

@@ -57,6 +57,7 @@ import Wire
         ("backends: {a: {kind: bedrock, headers: {Host: x}}}", 1, 41, "the gateway itself writes"),
         ("routes: [{model: m, targets: [{backend: x}]}]", 1, 41, "there is no backend \"x\""),
         ("prices: {ghost: {input: 1}}", 1, 10, "no route can reach"),
+        ("prices: {m: {cache_read: 1}}", 1, 13, "needs \"input\""),
         ("limits: {request_body: lots}", 1, 24, "64MiB"),
         ("limits: {buffered_bytes: lots}", 1, 26, "1GiB"),
         ("limits: {connections: many}", 1, 23, "20k"),
