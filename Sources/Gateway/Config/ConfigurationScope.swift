@@ -16,7 +16,8 @@ struct ConfigurationScope {
     let node: YAMLNode
     let problems: ProblemList
     private let members: [String: YAMLNode]
-    private let keys: [(name: String, node: YAMLNode)]
+    /// All members, in the file's order.
+    let entries: [(name: String, key: YAMLNode, value: YAMLNode)]
 
     /// nil, and a problem, when `node` is no mapping.
     init?(_ node: YAMLNode, _ what: String, _ problems: ProblemList) {
@@ -25,7 +26,7 @@ struct ConfigurationScope {
             return nil
         }
         var members: [String: YAMLNode] = [:]
-        var keys: [(name: String, node: YAMLNode)] = []
+        var entries: [(name: String, key: YAMLNode, value: YAMLNode)] = []
         for (key, value) in pairs {
             guard case .scalar(let name, _) = key.content else {
                 problems.add("a key must be text", at: key)
@@ -34,24 +35,19 @@ struct ConfigurationScope {
             if Self.hasControl(name) { problems.add("a key must be one line of text", at: key) }
             if members[name] != nil { problems.add("the key \"\(name)\" stands twice", at: key) }
             members[name] = value
-            keys.append((name, key))
+            entries.append((name, key, value))
         }
         self.node = node
         self.problems = problems
         self.members = members
-        self.keys = keys
-    }
-
-    /// All members, in the file's order.
-    var entries: [(name: String, key: YAMLNode, value: YAMLNode)] {
-        keys.compactMap { entry in members[entry.name].map { (entry.name, entry.node, $0) } }
+        self.entries = entries
     }
 
     /// Reports every key that is not among `known`.
     func allow(_ known: [String], in what: String) {
-        for key in keys where !known.contains(key.name) {
-            let hint = DidYouMean.hint(key.name, among: known)
-            problems.add("unknown key \"\(key.name)\" in \(what)\(hint)", at: key.node)
+        for entry in entries where !known.contains(entry.name) {
+            let hint = DidYouMean.hint(entry.name, among: known)
+            problems.add("unknown key \"\(entry.name)\" in \(what)\(hint)", at: entry.key)
         }
     }
 

@@ -75,6 +75,7 @@ import Wire
         ("ledger: {keep: 1d}", 1, 10, "keep"),
         ("drain: {delay: 2h}", 1, 16, "at most 1h"), ("drain: {wait: 1s}", 1, 9, "wait"),
         ("a: 1\na: 2", 2, 1, "stands twice"),
+        ("backends: {a: {kind: vllm}, a: {kind: vlm}}", 1, 15, "needs \"url\""),
         ("listeners: [", 2, 1, "YAML"),
         ("listeners: [{address: 0.0.0.0:80}]", 1, 12, "without \"tenants\""),
         ("listeners: [{address: 0.0.0.0:80}]\ntenants: []", 2, 10, "without \"tenants\""),
