@@ -107,6 +107,16 @@ def test_who_asks_for_models_is_known(gateway):
     assert [(line["tenant"], line["status"]) for line in gateway.log_lines()] == [("demo", 200), ("demo", 404)]
 
 
+def test_refusals_say_what_would_be_right(gateway):
+    """RFC 9110 sections 15.5.2 and 15.5.6."""
+    assert httpx.get(f"{gateway.url}/models").headers["www-authenticate"] == "Bearer"
+    assert httpx.get(f"{gateway.url}/embeddings").headers["allow"] == "POST"
+    admin = f"http://127.0.0.1:{gateway.admin_port}"
+    for path, allowed in (("/metrics", "GET, HEAD"), ("/readyz", "GET, HEAD"), ("/admin/reload", "POST")):
+        answer = httpx.request("DELETE", admin + path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
 def test_http_10_and_head(gateway):
     answer = talk(gateway, b"GET /v1/models HTTP/1.0\r\nauthorization: Bearer sk-demo\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200") and b"claude" in answer

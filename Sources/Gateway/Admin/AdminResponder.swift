@@ -27,12 +27,15 @@ public struct AdminAnswer: Sendable {
     public let contentType: String
     /// The body.
     public let body: [UInt8]
+    /// With a 405, the methods that would be right.
+    public let allow: StaticString?
 
     /// An answer.
-    public init(status: Int, contentType: String, body: [UInt8]) {
+    public init(status: Int, contentType: String, body: [UInt8], allow: StaticString? = nil) {
         self.status = status
         self.contentType = contentType
         self.body = body
+        self.allow = allow
     }
 }
 
@@ -79,11 +82,9 @@ public struct AdminResponder: Sendable {
         case "/admin/config" where isRead: return Self.json(200, configuration())
         case "/admin/usage" where isRead: return answerUsage(query)
         case "/admin/reload" where request.method == .post: return answerReload()
-        case "/metrics", "/livez", "/readyz", "/admin/config", "/admin/usage", "/admin/reload":
-            return Self.error(
-                APIError(
-                    status: 405, type: "invalid_request_error", code: "method_not_allowed",
-                    message: "This path does not take that method."))
+        case "/metrics", "/livez", "/readyz", "/admin/config", "/admin/usage":
+            return Self.methodNotAllowed("GET, HEAD")
+        case "/admin/reload": return Self.methodNotAllowed("POST")
         default:
             return Self.error(
                 APIError(
@@ -122,6 +123,15 @@ public struct AdminResponder: Sendable {
             .badRequest(
                 "invalid_configuration", param: nil,
                 "The configuration was not taken over: \(problem)"))
+    }
+
+    private static func methodNotAllowed(_ allowed: StaticString) -> AdminAnswer {
+        let error = APIError(
+            status: 405, type: "invalid_request_error", code: "method_not_allowed",
+            message: "This path takes \(allowed) only.")
+        return AdminAnswer(
+            status: 405, contentType: "application/json",
+            body: ErrorEnvelope.write(error, requestID: ""), allow: allowed)
     }
 
     private static func error(_ error: APIError) -> AdminAnswer {

@@ -24,8 +24,12 @@ public enum ErrorEnvelope {
         return writer.bytes
     }
 
-    /// The header fields that tell an SDK whether and when to try again.
+    /// The header fields of an error: how to prove oneself, whether and when to try again.
     public static func appendFields(of error: APIError, to fields: inout HeaderFields) {
+        // RFC 9110 section 15.5.2: a 401 says how to prove oneself.
+        if error.status == 401, error.origin == .client {
+            fields.append("www-authenticate", "Bearer")
+        }
         if let seconds = error.retryAfterSeconds { fields.append("retry-after", decimal: seconds) }
         if let milliseconds = error.retryAfterMilliseconds {
             fields.append("retry-after-ms", decimal: milliseconds)

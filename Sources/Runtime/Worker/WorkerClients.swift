@@ -257,15 +257,18 @@ extension Worker where K: ~Copyable {
         let answer = respond(
             AdminRequest(
                 method: head.method, target: head.target, accept: head.fields.value(of: "accept")))
-        return orders(status: answer.status, contentType: answer.contentType, answer.body)
+        return orders(
+            status: answer.status, contentType: answer.contentType, answer.body,
+            allow: answer.allow)
     }
 
     private static func orders(
-        status: Int, contentType: String, _ body: [UInt8]
+        status: Int, contentType: String, _ body: [UInt8], allow: StaticString? = nil
     ) -> ExchangeOrders {
         let orders = ExchangeOrders()
         var fields = HeaderFields()
         fields.append("content-type", text: contentType)
+        if let allow { fields.append("allow", allow) }
         orders.head = ExchangeOrders.Head(
             status: status, fields: fields, framing: .length(body.count))
         orders.body = body
