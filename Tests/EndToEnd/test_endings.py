@@ -73,6 +73,25 @@ def test_an_error_with_a_good_status_costs_nothing(start, upstream, client):
     assert (row["status"], row["input_tokens"], row["output_tokens"], row["cost_nanousd"]) == (502, 0, 0, 0)
 
 
+CALL = {"id": "a", "type": "function", "function": {"name": "f", "arguments": '{"x":"%s"}' % ("y" * 70)}}
+UNCOUNTED = {
+    "llama-3": {"choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 80, "tool_calls": []}, "finish_reason": "stop"}]},
+    "llama-4": {"choices": [{"index": i, "message": {"role": "assistant", "content": None, "tool_calls": [CALL]}} for i in (0, 1)], "usage": None},
+    "claude-3-5-sonnet": {"output": {"message": {"role": "assistant", "content": [{"text": "word " * 80}]}}, "stopReason": "end_turn"},
+}
+
+
+@pytest.mark.parametrize("model", UNCOUNTED)
+def test_an_answer_that_nobody_counted_costs_what_it_says(start, upstream, client, model):
+    """Not what the client would have let it say."""
+    upstream.answer = lambda handler, body: handler.json(UNCOUNTED[model])
+    gateway = start(standard_config(upstream.port))
+    client(gateway).chat.completions.create(model=model, messages=HELLO, max_tokens=4000)
+    row, = gateway.rows()
+    assert row["usage_source"] == "estimated" and row["input_tokens"] > 0 and 50 <= row["output_tokens"] <= 200
+    assert row["cost_nanousd"] < 4e6
+
+
 @pytest.mark.parametrize("clock,code", [("first_byte", "first_byte"), ("idle", "idle"), ("total", "total")])
 def test_the_clocks(start, upstream, version, clock, code):
     def stall(handler, body):

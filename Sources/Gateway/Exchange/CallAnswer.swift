@@ -13,9 +13,11 @@ extension CallInProgress {
             plan.metrics.attempt(
                 backend: plan.backends[attempt.backend].name, outcome: .success,
                 shard: context.shard)
+            // Where nobody counted, what was said is.
+            attempt.output.outputBytes = result.outputBytes
             let ending = CallEnding(
                 status: 200, error: nil,
-                usage: result.usage.map { .reported($0) } ?? .estimated(reservedUsage),
+                usage: result.usage.map { .reported($0) } ?? .estimated(producedUsage),
                 finishReason: result.finishReason, serviceTier: result.serviceTier)
             var fields = orders.newFields()
             fields.append(contentsOf: result.fields)

@@ -37,6 +37,11 @@ struct ChatAnswer {
     var usage: TokenUsage?
     var serviceTier: String?
 
+    /// How much it says.
+    var outputBytes: Int {
+        calls.reduce((text?.count ?? 0) + reasoning.count) { $0 + $1.name.count + $1.input.count }
+    }
+
     /// Whether the model spoke nonsense and nothing else (rule R6).
     var isMalformed: Bool {
         stopReason == .malformedOutput && text?.isEmpty ?? true && calls.isEmpty

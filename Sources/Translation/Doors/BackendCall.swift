@@ -41,6 +41,8 @@ public struct CallResult: Sendable {
     public var body: [UInt8]
     /// The tokens that the backend reported; nil when it reported none.
     public var usage: TokenUsage?
+    /// Without a report, the generated output in bytes of text, for an estimate.
+    public var outputBytes = 0
     /// The finish reason of the first choice, as the client sees it.
     public var finishReason: String?
     /// The service tier that the backend said it used, for the price.

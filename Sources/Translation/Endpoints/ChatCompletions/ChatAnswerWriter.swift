@@ -50,8 +50,8 @@ struct ChatAnswerWriter {
         }
         writer.endObject()
         return CallResult(
-            body: writer.bytes, usage: answer.usage, finishReason: "\(reason)",
-            serviceTier: answer.serviceTier)
+            body: writer.bytes, usage: answer.usage, outputBytes: answer.outputBytes,
+            finishReason: "\(reason)", serviceTier: answer.serviceTier)
     }
 
     /// The text, or the input of the tool that stands for structured output (rule A42).

@@ -60,11 +60,43 @@ final class OpenAICall: BackendCall {
             usageOfNothing = TokenUsage()
             throw classify(answers[0])
         }
-        return CallResult(
+        var result = CallResult(
             body: renamed(body, members.model.map { tape.range($0) }),
             usage: members.usage.flatMap { OpenAIUsage.read($0, tape, bytes) },
             finishReason: members.choices.flatMap { Self.finishReason($0, tape, bytes) },
             serviceTier: members.serviceTier.flatMap { tape.text($0, in: bytes) })
+        if result.usage == nil, let choices = members.choices {
+            result.outputBytes = Self.outputBytes(choices, tape, bytes)
+        }
+        return result
+    }
+
+    /// How much the choices say: texts, or all that messages hold beside the role.
+    private static func outputBytes(
+        _ choices: Int, _ tape: JSONTape, _ bytes: Span<UInt8>
+    ) -> Int {
+        guard tape.kind(choices) == .array else { return 0 }
+        var sum = 0
+        var choice = choices + 1
+        while choice < tape.next(after: choices) {
+            if let message = tape.member("message", of: choice, in: bytes) {
+                tape.forEachMember(of: message, in: bytes) { name, value in
+                    if !name.equals("role") { sum += contentBytes(value, tape) }
+                }
+            } else if let text = tape.member("text", of: choice, in: bytes) {
+                sum += contentBytes(text, tape)
+            }
+            choice = tape.next(after: choice)
+        }
+        return sum
+    }
+
+    /// What stands between quotes or brackets; numbers and null say nothing.
+    private static func contentBytes(_ node: Int, _ tape: JSONTape) -> Int {
+        switch tape.kind(node) {
+        case .string, .array, .object: tape.range(node).count - 2
+        default: 0
+        }
     }
 
     /// That of the first choice.
