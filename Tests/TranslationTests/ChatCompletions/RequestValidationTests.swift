@@ -30,6 +30,15 @@ import Testing
         (#""reasoning_effort":"huge""#, "invalid_value", "reasoning_effort"),
         (#""stop":7"#, "invalid_type", "stop"), (#""stop":["a",7]"#, "invalid_type", "stop"),
         (#""tools":{"type":"function"}"#, "invalid_type", "tools"),
+        (
+            #""tools":[{"type":"function","function":{"name":"f","parameters":"{}"}}]"#,
+            "invalid_type", "tools[0].function.parameters"
+        ),
+        (
+            #""functions":[{"name":"f","parameters":[]}]"#, "invalid_type",
+            "functions[0].parameters"
+        ),
+        (#""thinking":true"#, "invalid_type", "thinking"),
         (#""response_format":{"type":"xml"}"#, "invalid_value", "response_format.type"),
         (
             #""response_format":{"type":"json_schema","json_schema":{}}"#,

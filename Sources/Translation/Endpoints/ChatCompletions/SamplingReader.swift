@@ -32,6 +32,9 @@ struct SamplingReader {
         if fields.root.present("verbosity") != nil { try fields.hint("verbosity") }
         reader.effort = try readEffort(fields.root)
         reader.thinking = fields.root.present("thinking")
+        if let thinking = reader.thinking, thinking.kind != .object {
+            throw RequestFields.wrongType("thinking", "an object")
+        }
         return reader
     }
 

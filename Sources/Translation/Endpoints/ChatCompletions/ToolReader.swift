@@ -73,7 +73,8 @@ struct ToolReader {
             description: definition.present("description")?.stringBytes.flatMap {
                 $0.isBlank ? nil : $0
             },
-            schema: isCustom ? Self.customSchema : Self.schema(definition.present("parameters")),
+            schema: isCustom
+                ? Self.customSchema : try Self.schema(of: definition, path.definition()),
             isStrict: isStrict,
             cachePoint: CacheMarker.read(tool))
     }
@@ -81,9 +82,14 @@ struct ToolReader {
     private static let customSchema = [UInt8](
         #"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#)
 
-    private static func schema(_ parameters: JSONValue?) -> [UInt8] {
-        guard let parameters, parameters.kind == .object else {
+    private static func schema(
+        of function: JSONValue, _ path: @autoclosure () -> String
+    ) throws(APIError) -> [UInt8] {
+        guard let parameters = function.present("parameters") else {
             return [UInt8](#"{"type":"object","properties":{}}"#)
+        }
+        guard parameters.kind == .object else {
+            throw RequestFields.wrongType("\(path()).parameters", "an object")
         }
         return typed(parameters)
     }
