@@ -131,6 +131,10 @@ struct ConverseDialect {
                 decoding: SchemaExample.write(document.root), as: UTF8.self)
             return conversation
         }
+        if wantsJSON {
+            conversation.fixedText = "{}"
+            return conversation
+        }
         let wanted = root["toolConfig"]?["toolChoice"]?["tool"]?["name"]?.stringBytes
         for tool in root["toolConfig"]?["tools"]?.elements ?? root.elements {
             guard let specification = tool["toolSpec"],
@@ -141,6 +145,13 @@ struct ConverseDialect {
             break
         }
         return conversation
+    }
+
+    /// Whether the system prompt demands a JSON object, as Converse has no other way to say it.
+    private var wantsJSON: Bool {
+        (root["system"]?.elements ?? root.elements).contains { block in
+            block["text"]?.string?.contains("a single valid JSON object") == true
+        }
     }
 
     private func failure(_ turn: SimulatedTurn) -> SimulatedReply? {

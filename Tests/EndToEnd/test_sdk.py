@@ -2,6 +2,7 @@
 
 import datetime
 import enum
+import json
 
 import openai
 import pydantic
@@ -79,6 +80,12 @@ def test_structured_output(gateway, client, model):
         model=model, messages=HELLO, response_format={"type": "json_schema", "json_schema": schema})
     assert answer.choices[0].message.content == '{"city":"New York City"}'
     assert answer.choices[0].finish_reason == "stop"
+
+
+@CHAT_MODELS
+def test_json_mode(gateway, client, model):
+    answer = client(gateway).chat.completions.create(model=model, messages=HELLO, response_format={"type": "json_object"})
+    assert json.loads(answer.choices[0].message.content) == {}
 
 
 class Unit(enum.Enum):
