@@ -2,10 +2,13 @@ import Primitives
 
 /// Reads `backends`.
 struct BackendReader {
-    private static let keys = [
-        "kind", "region", "url", "credentials", "api_key", "headers", "timeouts", "connections",
-        "tls", "http", "legacy", "rewrite_model",
-    ]
+    private static let keys =
+        [
+            "kind", "region", "url", "credentials", "api_key", "headers", "timeouts", "connections",
+            "tls", "http",
+        ] + dialectKeys
+    /// Of OpenAI's dialect.
+    private static let dialectKeys = ["legacy", "rewrite_model"]
 
     let reader: ConfigurationReader
 
@@ -32,7 +35,12 @@ struct BackendReader {
         var backend = BackendConfiguration(name: name, kind: kind)
         backend.region = scope.text("region")
         backend.url = scope["url"].flatMap { readURL($0, scope) }
-        if kind != "bedrock" { _ = scope.required("url", in: what) }
+        if kind == "bedrock" {
+            scope.refuse(Self.dialectKeys, of: "openai or vllm", for: kind)
+        } else {
+            _ = scope.required("url", in: what)
+            scope.refuse(["region", "credentials"], of: "bedrock", for: kind)
+        }
         backend.apiKey = scope.secret("api_key", folder: reader.folder)
         reader.check(backend.apiKey, at: scope["api_key"])
         if let node = scope["credentials"] {

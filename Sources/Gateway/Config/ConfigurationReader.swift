@@ -58,7 +58,7 @@ public struct ConfigurationReader {
             scope.path("state", folder: folder) ?? FilePath.resolve("state", in: folder)
         configuration.backends = BackendReader(reader: self).read(scope)
         configuration.routes = RouteReader(
-            reader: self, backends: configuration.backends.map(\.name)
+            reader: self, backends: configuration.backends
         ).read(scope)
         configuration.tenants = TenantReader(
             reader: self, routes: configuration.routes.map { ModelPattern($0.model) },

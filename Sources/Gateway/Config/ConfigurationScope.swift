@@ -51,6 +51,15 @@ struct ConfigurationScope {
         }
     }
 
+    /// Reports members that are for backends of another kind: a guardrail that nobody applies is
+    /// worse than none.
+    func refuse(_ names: [String], of wanted: String, for kind: String) {
+        for name in names {
+            guard let value = self[name] else { continue }
+            problems.add("\"\(name)\" is for backends of kind \(wanted), not \(kind)", at: value)
+        }
+    }
+
     /// The member of that name; nil when absent or empty.
     subscript(_ name: String) -> YAMLNode? {
         guard let value = members[name] else { return nil }

@@ -3,17 +3,13 @@ import Translation
 
 /// Reads `routes`.
 struct RouteReader {
-    private static let targetKeys = [
-        "backend", "model", "weight", "guardrail", "forward_metadata", "allow_s3",
-        "remote_images", "price_as", "profile", "input_type",
-    ]
-    private static let profileKeys = [
-        "family", "reasoning", "sampling", "exclusive_temp_top_p", "cache_points", "json_schema",
-        "named_tool_choice", "mixed_tool_result_turn",
+    private static let targetKeys = ["backend", "model", "weight", "price_as"] + bedrockKeys
+    private static let bedrockKeys = [
+        "guardrail", "forward_metadata", "allow_s3", "remote_images", "profile", "input_type",
     ]
 
     let reader: ConfigurationReader
-    let backends: [String]
+    let backends: [BackendConfiguration]
 
     func read(_ scope: ConfigurationScope) -> [RouteConfiguration] {
         var seen: [String] = []
@@ -58,8 +54,10 @@ struct RouteReader {
         guard let place = scope.required("backend", in: "a target"),
             let backend = scope.text(place, "backend")
         else { return nil }
-        if !backends.contains(backend) {
-            let hint = DidYouMean.hint(backend, among: backends)
+        if let kind = backends.first(where: { $0.name == backend })?.kind {
+            if kind != "bedrock" { scope.refuse(Self.bedrockKeys, of: "bedrock", for: kind) }
+        } else {
+            let hint = DidYouMean.hint(backend, among: backends.map(\.name))
             reader.problems.add("there is no backend \"\(backend)\"\(hint)", at: place)
         }
         var target = TargetConfiguration(backend: backend)
@@ -76,12 +74,16 @@ struct RouteReader {
         target.options.fetchesImages =
             scope.choice("remote_images", among: ["reject", "fetch"]) == "fetch"
         if let type = scope.text("input_type") { target.options.embeddingInputType = type }
-        if let profile = scope.scope("profile", allowing: Self.profileKeys) {
-            for (name, _, value) in profile.entries {
-                target.options.profile[name] = profile.text(value, name)
-            }
-        }
+        target.options.profile = readProfile(scope)
         return target
+    }
+
+    private func readProfile(_ scope: ConfigurationScope) -> [String: String] {
+        let fields = TargetOptions.profileFields
+        guard let profile = scope.scope("profile", allowing: fields.map(\.name)) else { return [:] }
+        var values: [String: String] = [:]
+        for (name, choices) in fields { values[name] = profile.choice(name, among: choices) }
+        return values
     }
 
     private func readGuardrail(_ scope: ConfigurationScope) -> TargetOptions.Guardrail? {

@@ -2,14 +2,14 @@ import Primitives
 
 /// What a model understands; decides the model-dependent rules of the translation (rule A1).
 struct ModelProfile: Equatable, Sendable {
-    enum Family: String, Sendable { case anthropic, amazon, openai, generic }
-    enum Reasoning: String, Sendable { case none, budget, adaptive, nova, effort }
-    enum CachePoints: String, Sendable {
+    enum Family: String, CaseIterable, Sendable { case anthropic, amazon, openai, generic }
+    enum Reasoning: String, CaseIterable, Sendable { case none, budget, adaptive, nova, effort }
+    enum CachePoints: String, CaseIterable, Sendable {
         case full
         case withoutToolsAndLifetimes = "no_tools_no_ttl"
         case none
     }
-    enum JSONSchema: String, Sendable { case native, tool }
+    enum JSONSchema: String, CaseIterable, Sendable { case native, tool }
 
     var family = Family.generic
     var reasoning = Reasoning.none
@@ -129,4 +129,17 @@ struct ModelProfile: Equatable, Sendable {
         guard (1...2).contains(digits.count) else { return nil }
         return Int(digits)
     }
+}
+
+extension TargetOptions {
+    /// The fields of a profile that can be set, and what each of them takes.
+    public static let profileFields: [(name: String, choices: [String])] =
+        [
+            ("family", ModelProfile.Family.allCases.map(\.rawValue)),
+            ("reasoning", ModelProfile.Reasoning.allCases.map(\.rawValue)),
+            ("cache_points", ModelProfile.CachePoints.allCases.map(\.rawValue)),
+            ("json_schema", ModelProfile.JSONSchema.allCases.map(\.rawValue)),
+        ]
+        + ["sampling", "exclusive_temp_top_p", "named_tool_choice", "mixed_tool_result_turn"]
+        .map { ($0, ["true", "false"]) }
 }

@@ -57,6 +57,21 @@ import Wire
         ("backends: {a: {kind: bedrock, headers: {Host: x}}}", 1, 41, "the gateway itself writes"),
         ("routes: [{model: m, targets: [{backend: x}]}]", 1, 41, "there is no backend \"x\""),
         ("prices: {ghost: {input: 1}}", 1, 10, "no route can reach"),
+        (
+            "backends: {a: {kind: vllm, url: 'http://x', region: r}}", 1, 53,
+            "for backends of kind bedrock, not vllm"
+        ),
+        ("backends: {a: {kind: bedrock, legacy: true}}", 1, 39, "kind openai or vllm, not bedrock"),
+        (
+            "backends: {a: {kind: vllm, url: 'http://x'}}\n"
+                + "routes: [{model: m, targets: [{backend: a, allow_s3: true}]}]", 2, 54,
+            "\"allow_s3\" is for backends of kind bedrock"
+        ),
+        (
+            "backends: {a: {kind: bedrock}}\n"
+                + "routes: [{model: m, targets: [{backend: a, profile: {family: antropic}}]}]", 2,
+            62, "did you mean \"anthropic\""
+        ),
         ("prices: {m: {cache_read: 1}}", 1, 13, "needs \"input\""),
         ("limits: {request_body: lots}", 1, 24, "64MiB"),
         ("limits: {buffered_bytes: lots}", 1, 26, "1GiB"),
