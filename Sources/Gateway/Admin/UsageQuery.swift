@@ -29,6 +29,10 @@ public struct UsageQuery: Sendable {
         self.until =
             try until.map { text throws(APIError) in try Self.time(text, "until", now) }
             ?? now.advanced(bySeconds: 1)
+        guard self.since <= self.until else {
+            throw .badRequest(
+                "invalid_value", param: "until", "'until' must not lie before 'since'.")
+        }
         self.by = (by ?? "tenant,model").split(separator: ",").map { name in
             String(name.drop { $0 == " " })
         }

@@ -240,11 +240,12 @@ import Translation
     }
 
     @Test func `a wrong question is answered with what would be right`() {
-        for (since, by) in [
-            ("yesterday", "tenant"), ("24h", "colour"), ("24h", "tenant,day,tenant"),
+        for (since, until, by) in [
+            ("yesterday", "0s", "tenant"), ("24h", "0s", "colour"),
+            ("24h", "0s", "tenant,day,tenant"), ("1h", "2h", "tenant"),
         ] {
             #expect(throws: APIError.self) {
-                try UsageQuery(since: since, until: nil, by: by, now: WallTime(milliseconds: 0))
+                try UsageQuery(since: since, until: until, by: by, now: WallTime(milliseconds: 0))
             }
         }
     }
