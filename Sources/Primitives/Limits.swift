@@ -204,6 +204,9 @@ public enum Limits {
     public static let heldQuotaMilliseconds = 1_000
     /// Civil time may step back this far without a calendar window being begun again.
     public static let clockStepMilliseconds: Int64 = 3_600_000
+    /// When a request larger than a limit might be made again, by those who look at nothing
+    /// else: the limit may have been raised.
+    public static let hopelessRetrySeconds = 60
     /// How often a worker compares its reservations with what is set aside, if it is awake.
     public static let reservationAuditMilliseconds = 1_000
     /// Of so many tenants each time: a fifth of a millisecond.

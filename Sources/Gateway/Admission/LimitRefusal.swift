@@ -50,6 +50,7 @@ public struct LimitRefusal: Sendable {
                     + "\(amountText). Ask for less, such as a lower max_tokens.",
                 origin: .client)
             error.shouldRetry = false
+            error.retryAfterSeconds = Limits.hopelessRetrySeconds
             return error
         }
         var error = APIError(

@@ -73,6 +73,7 @@ import Translation
         #expect(refusal != nil)
         #expect(refusal?.retryAfterMilliseconds == nil)
         #expect(refusal?.error().shouldRetry == false)
+        #expect(refusal?.error().retryAfterSeconds == 60)
     }
 
     @Test func `a guess above the whole limit waits until all of it is free`() {
