@@ -137,6 +137,12 @@ public enum Limits {
     public static let errorDetails = 16
     /// The longest SSE event: inline images and tool arguments come in one.
     public static let eventBytes = 16 << 20
+    /// What a translated stream keeps back until a block or the answer ends: each of these goes out
+    /// as one event, and no model writes as much.
+    public static let heldStreamBytes = eventBytes
+    /// Blocks of a translated stream that are open at once: a model opens one after another, and
+    /// each piece is looked up among them.
+    public static let openStreamBlocks = 1_024
     /// A backend's id or model name that a chunk of our own repeats: longer ones are no names.
     public static let streamNameBytes = 1 << 10
     /// Header fields of one event-stream frame: Bedrock sends three, and each is compared with all.

@@ -89,6 +89,16 @@ extension APIError {
         return error
     }()
 
+    /// More came than can be kept back until it can be told (`Limits.heldStreamBytes`).
+    static let upstreamHoldsTooMuch: APIError = {
+        var error = APIError(
+            status: 502, type: "server_error", code: "upstream_malformed",
+            message: "The backend sent a block that is too long, or too many at once.",
+            origin: .upstream)
+        error.isWorthAnotherTarget = true
+        return error
+    }()
+
     /// The stream's bytes ended, or made no sense, before the answer was complete (rule S9).
     static let upstreamIncomplete: APIError = {
         var error = APIError(

@@ -1,3 +1,4 @@
+import Primitives
 import Testing
 import Wire
 
@@ -104,6 +105,46 @@ import Wire
         let call = try BedrockTarget.chat(Self.user + format, model: haiku)
         #expect(
             StreamRun(call, try StreamRun.frames("[\(text)\(Self.stop)]")).output.outputBytes == 4)
+    }
+
+    /// Deltas of a megabyte each, one more than may be kept back.
+    private func flood(_ delta: (String) -> String) -> String {
+        let text = String(repeating: "a", count: 1 << 20)
+        return (0...Limits.heldStreamBytes >> 20).map { _ in delta(text) }.joined()
+    }
+
+    @Test func `what is kept back until its block ends has a bound`() throws {
+        let custom = Self.user + #","tools":[{"type":"custom","custom":{"name":"sh"}}]"#
+        let format =
+            Self.user
+            + #","response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{}}}"#
+        let haiku = "anthropic.claude-3-haiku-20240307-v1:0"
+        let floods = [
+            (format, flood { delta(0, #"{"text":"\#($0)"}"#) }),
+            (custom, start(0, "sh") + flood { delta(0, #"{"toolUse":{"input":"\#($0)"}}"#) }),
+            (Self.user, flood { delta(0, #"{"reasoningContent":{"text":"\#($0)"}}"#) }),
+            (Self.user, flood { delta(0, #"{"reasoningContent":{"signature":"\#($0)"}}"#) }),
+            (Self.user, flood { delta(0, #"{"reasoningContent":{"redactedContent":"\#($0)"}}"#) }),
+        ]
+        for (request, events) in floods {
+            let call = try BedrockTarget.chat(request, model: haiku)
+            let run = StreamRun(call, try StreamRun.frames("[\(events)\(Self.stop)]"))
+            #expect(run.error?.code == "upstream_malformed")
+            #expect(run.data.last != Array("[DONE]".utf8))
+        }
+        // What has ended is kept no more.
+        let blocks = (0...Limits.heldStreamBytes >> 20).map { block in
+            let text = String(repeating: "a", count: 1 << 20)
+            return delta(block, #"{"reasoningContent":{"text":"\#(text)"}}"#) + end(block)
+        }
+        #expect(try play(blocks.joined() + Self.stop).isFinished)
+    }
+
+    @Test func `blocks that never end have a bound`() throws {
+        let calls = (0..<Limits.openStreamBlocks).map { start($0, "f") }.joined()
+        #expect(try play(calls + Self.stop).isFinished)
+        let run = try play(calls + start(Limits.openStreamBlocks, "f") + Self.stop)
+        #expect(run.error?.code == "upstream_malformed")
     }
 
     @Test func `suppressed calls leave nothing behind`() throws {

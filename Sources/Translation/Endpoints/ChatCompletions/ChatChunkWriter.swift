@@ -37,6 +37,8 @@ struct ChatChunkWriter {
     private var hasStructuredOutput = false
     /// The text beside it, which is the answer where it does not come.
     private var heldText: [UInt8] = []
+    /// In `heldText` and `blocks`.
+    private var heldBytes = 0
     private var callCount = 0
     private var thinkingCount = 0
     /// Whether the model has said or called anything (rule R6).
@@ -67,16 +69,24 @@ struct ChatChunkWriter {
             // Limits count it now, and may cut the stream.
             output.outputBytes += text.count
             heldText.append(span: text)
-        case .text(let text): content(text, &output)
+            heldBytes += text.count
+        // There is one for each token, and nothing of it is kept.
+        case .text(let text): return content(text, &output)
         case .callBegin(let block, let id, let name, let isHidden):
             beginCall(block, id: id, name: name, isHidden: isHidden, &output)
         case .callInput(let block, let fragment): callInput(block, fragment, &output)
         case .reasoning(let block, let text): reasoning(block, text, &output)
         case .reasoningSignature(let block, let signature):
             blocks[place(of: block, .reasoning)].signature.append(span: signature)
+            heldBytes += signature.count
         case .redactedReasoning(let block, let data):
             blocks[place(of: block, .redacted)].text.append(span: data)
+            heldBytes += data.count
         case .blockEnd(let block): end(block, &output)
+        }
+        guard heldBytes <= Limits.heldStreamBytes, blocks.count <= Limits.openStreamBlocks else {
+            output.state = .failed(.upstreamHoldsTooMuch)
+            return
         }
     }
 
@@ -170,7 +180,9 @@ struct ChatChunkWriter {
         case .call(let index):
             blocks[place].hasArguments = true
             arguments(index, fragment, &output)
-        case .custom: blocks[place].text.append(span: fragment)
+        case .custom:
+            blocks[place].text.append(span: fragment)
+            heldBytes += fragment.count
         case .structuredOutput:
             blocks[place].hasArguments = true
             content(fragment, &output)
@@ -215,6 +227,7 @@ struct ChatChunkWriter {
         guard !text.isEmpty else { return }
         output.outputBytes += text.count
         blocks[place(of: block, .reasoning)].text.append(span: text)
+        heldBytes += text.count
         chunks.append(to: &output, "reasoning_content", text)
     }
 
@@ -238,7 +251,9 @@ struct ChatChunkWriter {
     /// Ends the block of that index; there may be two, since some events say no index (rule S6).
     private mutating func end(_ key: Int, _ output: inout StreamOutput) {
         while let place = blocks.firstIndex(where: { $0.key == key }) {
-            end(blocks.remove(at: place), &output)
+            let block = blocks.remove(at: place)
+            heldBytes -= block.text.count + block.signature.count
+            end(block, &output)
         }
     }
 
