@@ -65,12 +65,16 @@ public final class LedgerThread: Sendable {
     }
 
     /// The ledger, for this thread. It could be opened a moment ago: what is in the way now, such
-    /// as a full disk, may pass. nil: it has not before the end; what the journal has is replayed
+    /// as a full disk, may pass. So may that its file has gone at once, as some network file
+    /// systems say of every file. nil: it has not before the end; what the journal has is replayed
     /// by the next run.
-    func reopen(_ directory: String) -> LedgerStore? {
+    func reopen(
+        _ directory: String,
+        open: (String) -> LedgerStore? = { try? LedgerStore(directory: $0) }
+    ) -> LedgerStore? {
         var isReported = false
         while true {
-            if let store = try? LedgerStore(directory: directory) { return store }
+            if let store = open(directory), !store.hasGone { return store }
             if !isReported { report("error", "the ledger cannot be opened; it is tried again") }
             isReported = true
             if isStopping.load(ordering: .acquiring) { return nil }

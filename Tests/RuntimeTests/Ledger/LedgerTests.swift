@@ -51,6 +51,27 @@ import Translation
         #expect(told == ["error: the ledger cannot be opened; it is tried again"])
     }
 
+    @Test func `a ledger that has gone as soon as it is opened is waited for`() throws {
+        let directory = freshDirectory()
+        let reports = Locked<[String]>([])
+        let ledger = LedgerThread(
+            queues: [], metrics: Metrics(shards: 1, version: "test"),
+            settings: LedgerConfiguration()
+        ) { _, message in reports.withLock { $0.append(message) } }
+        var opened = 0
+        let begin = SystemClock.now()
+        let store = ledger.reopen(directory) { directory in
+            opened += 1
+            let store = try? LedgerStore(directory: directory)
+            if opened < 4 { unlink(LedgerStore.path(in: directory)) }
+            return store
+        }
+        #expect(store?.hasGone == false)
+        #expect(opened == 4)
+        #expect(SystemClock.now().milliseconds(since: begin) >= 150)
+        #expect(reports.withLock { $0 } == ["the ledger cannot be opened; it is tried again"])
+    }
+
     @Test(arguments: [true, false])
     func `a ledger that is taken away is followed by a new one`(_ withDirectory: Bool) throws {
         let directory = freshDirectory()
