@@ -64,17 +64,21 @@ public struct SocketName: Sendable, Equatable {
     /// The host as it is listened on: `localhost` is an address of version 4.
     public var listeningHost: String { host == "localhost" ? "127.0.0.1" : host }
 
-    /// Whether connections to every address of the machine are taken.
+    /// Whether connections to every address of its version are taken.
     private var isWildcard: Bool { host == "0.0.0.0" || host == "::" }
+
+    private var isIPv6: Bool { host.contains(":") }
 
     /// Whether both are one address, however it is written.
     func hasSameSocket(as other: SocketName) -> Bool {
         hasSamePort(as: other) && listeningHost == other.listeningHost
     }
 
-    /// Whether a connection could be meant for either of the two.
+    /// Whether a connection could be meant for either of the two. A socket of version 6 takes none
+    /// of version 4: the kernel is told so (IPV6_V6ONLY).
     func overlaps(_ other: SocketName) -> Bool {
-        hasSameSocket(as: other) || hasSamePort(as: other) && (isWildcard || other.isWildcard)
+        hasSameSocket(as: other)
+            || hasSamePort(as: other) && isIPv6 == other.isIPv6 && (isWildcard || other.isWildcard)
     }
 
     /// Port 0 is any that is free.

@@ -194,6 +194,19 @@ import Wire
         #expect(outcome.problems.first?.line == 8)
     }
 
+    @Test(arguments: [
+        ("'[::]:9090'", "127.0.0.1:9090", false), ("0.0.0.0:9090", "'[::1]:9090'", false),
+        ("'[::]:9090'", "'[::1]:9090'", true), ("0.0.0.0:9090", "127.0.0.1:9090", true),
+        ("'[::]:9090'", "'[::]:9090'", true), ("0.0.0.0:9090", "localhost:9090", true),
+    ])
+    func `listeners and the admin side meet within one version of IP only`(
+        _ listener: String, _ admin: String, _ meet: Bool
+    ) {
+        let text = "listeners: [{address: \(listener)}]\nadmin: {address: \(admin)}"
+        let isRefused = read(text).problems.contains { $0.message.contains("port of its own") }
+        #expect(isRefused == meet)
+    }
+
     @Test func `no two tenants have one client certificate`() {
         let twice = Self.mutual + "\n  - {name: u, keys: [{client_certificate: 'CN=a,O=E'}]}"
         let outcome = read(twice)
