@@ -42,7 +42,7 @@ struct BackendReader {
             scope.refuse(["region", "credentials"], of: "bedrock", for: kind)
         }
         backend.apiKey = scope.secret("api_key", folder: reader.folder)
-        reader.check(backend.apiKey, at: scope["api_key"])
+        reader.secret(backend.apiKey, at: scope["api_key"])
         if let node = scope["credentials"] {
             backend.credentials = CredentialsReader(reader: reader).read(node)
         }
@@ -174,7 +174,7 @@ struct CredentialsReader {
 
     private func secret(_ name: String, _ scope: ConfigurationScope) -> SecretSource? {
         let source = scope.secret(name, folder: reader.folder)
-        reader.check(source, at: scope[name])
+        reader.secret(source, at: scope[name])
         return source
     }
 }

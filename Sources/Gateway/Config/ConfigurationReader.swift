@@ -245,20 +245,21 @@ public struct ConfigurationReader {
         if let access = scope.bool("access") { log.hasAccessLog = access }
     }
 
-    /// Reports a secret that cannot be had, where it is asked for.
-    func check(_ source: SecretSource?, at node: YAMLNode?) {
-        guard let secrets, let source, let node else { return }
+    /// The secret, as far as secrets are looked at. One that cannot be had is reported where it is
+    /// asked for.
+    @discardableResult
+    func secret(_ source: SecretSource?, at node: YAMLNode?) -> Secret? {
+        guard let source, let node else { return nil }
+        guard let secrets else {
+            if case .value(let secret) = source { return secret }
+            return nil
+        }
         do throws(SecretResolver.Failure) {
-            _ = try secrets.resolveLine(source)
+            return try secrets.resolveLine(source)
         } catch {
             problems.add(error.message, at: node)
+            return nil
         }
-    }
-
-    /// A secret that can be had; of one that cannot, `check` has told.
-    func secret(_ source: SecretSource) -> Secret? {
-        if case .value(let secret) = source { return secret }
-        return try? secrets?.resolveLine(source)
     }
 
     /// The bytes of a file that is read at start, or a problem; nil also when no file is looked at.

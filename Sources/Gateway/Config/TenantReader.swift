@@ -63,8 +63,7 @@ struct TenantReader {
         }
         guard let source = SecretReader.read(node, "key", folder: reader.folder, reader.problems)
         else { return nil }
-        reader.check(source, at: node)
-        if let key = reader.secret(source) {
+        if let key = reader.secret(source, at: node) {
             note(SHA256.digest(key.exposed.span), at: node, &known)
         }
         if case .value = source, !isLoopback {

@@ -194,6 +194,24 @@ import Wire
         #expect(outcome.problems.first?.line == 8)
     }
 
+    @Test func `a secret is looked up once`() {
+        let asked = Locked<[String]>([])
+        let resolver = SecretResolver(
+            environment: { name in
+                asked.withLock { $0.append(name) }
+                return name
+            }, readFile: { _ in nil })
+        let backend = "\n  c: {kind: vllm, url: 'http://c/v1', api_key: {env: B}}"
+        let text =
+            Self.good.replacing("\nroutes", with: backend + "\nroutes")
+            + "\n  - {name: u, keys: [{env: U}]}"
+        let outcome = ConfigurationReader(
+            folder: ".", providers: ProviderCatalogue.all, secrets: resolver
+        ).read(Array(text.utf8))
+        #expect(outcome.problems.isEmpty)
+        #expect(asked.withLock { $0 } == ["B", "U"])
+    }
+
     @Test(arguments: [
         ("'[::]:9090'", "127.0.0.1:9090", false), ("0.0.0.0:9090", "'[::1]:9090'", false),
         ("'[::]:9090'", "'[::1]:9090'", true), ("0.0.0.0:9090", "127.0.0.1:9090", true),
