@@ -7,12 +7,18 @@ import Wire
 struct CredentialMask {
     /// Shorter ones are no secrets, and stand in many words.
     private static let shortestSecret = 8
+    /// No word is as long as this.
+    private static let longestWord = 20
+    /// What stands in the names of fields that carry credentials, as in `x-api-key`.
+    private static let credentialNames = [
+        "auth", "key", "token", "secret", "password", "credential", "cookie", "session",
+    ]
     private static let mask = Array("***".utf8)
 
     private let secrets: [[UInt8]]
 
-    /// A mask for what a request to a backend carries: its credential, and configured fields, which
-    /// may well be one.
+    /// A mask for what a request to a backend carries: its credential, and configured fields that
+    /// may well be one. `x-team: platform` is none: the word stands in many an error.
     init(_ credential: BackendCredential?, headers: borrowing HeaderFields) {
         var secrets: [[UInt8]] = []
         switch credential {
@@ -25,7 +31,13 @@ struct CredentialMask {
         for index in 0..<headers.count {
             // Of `Bearer KEY` the last word is the secret.
             let words = headers.value(at: index).array.split(separator: 0x20)
-            if let last = words.last { secrets.append(Array(last)) }
+            guard let last = words.last else { continue }
+            let name = headers.name(at: index).text
+            if last.count >= Self.longestWord
+                || Self.credentialNames.contains(where: { name.contains($0) })
+            {
+                secrets.append(Array(last))
+            }
         }
         self.secrets = secrets.filter { $0.count >= Self.shortestSecret }
     }

@@ -21,4 +21,21 @@ import Wire
         #expect(masked.param == shown)
         #expect(masked.verbatimBody == Array(shown.utf8))
     }
+
+    @Test(arguments: [
+        ("x-api-key", "platform", true), ("Authorization", "Basic cGxhdGZvcm0=", true),
+        ("cookie", "id=platform", true), ("x-team", "platform", false),
+        ("x-region", "eu-central-1", false), ("x-team", "0123456789abcdef0123", true),
+        ("x-auth", "short", false),
+    ])
+    func `a configured field is hidden where it may be a credential`(
+        _ name: String, _ value: String, _ isHidden: Bool
+    ) {
+        var headers = HeaderFields()
+        headers.append(name: name, value: Array(value.utf8))
+        let said = "the \(value) team has no quota"
+        let masked = CredentialMask(nil, headers: headers)
+            .applied(to: .badRequest("c", param: nil, said))
+        #expect((masked.message != said) == isHidden)
+    }
 }
