@@ -96,7 +96,7 @@ def test_bytes_of_a_head_stay_there(start, simulator, place):
                            b"traceparent: %s\r\ncontent-type: %s\r\n%s: y\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (
                                value["method"], value["path"], value["host"], value["key"], value["x-request-id"],
                                value["traceparent"], value["content-type"], value["name"], len(body), body)))
-    known = {b"content-type", b"content-length", b"connection", b"x-request-id", b"allow", b"vary", b"www-authenticate", b"retry-after"}
+    known = {b"date", b"content-type", b"content-length", b"connection", b"x-request-id", b"allow", b"vary", b"www-authenticate", b"retry-after"}
     for answer in answers:
         assert answer.startswith(b"HTTP/1.1 ")
         assert {name for name in field_names(answer) if not name.startswith((b"x-sluice-", b"x-ratelimit-"))} <= known, answer

@@ -48,6 +48,23 @@ import Wire
         #expect(isQuiet)
     }
 
+    @Test(arguments: [HTTPVersion.http11, .http2])
+    func `answers say when they were made`(_ version: HTTPVersion) throws {
+        var simulation = try Simulation(seed: 1)
+        let client = simulation.connect(version)
+        var dates: [String] = []
+        // Proxied, streamed, and of our own.
+        for (model, stream) in [("llama", false), ("claude", true), ("ghost", false)] {
+            dates.append(String(decoding: HTTPDate.text(simulation.world.wall), as: UTF8.self))
+            client.ask(model: model, stream: stream)
+            simulation.settle()
+            simulation.wait(milliseconds: 1_500)
+        }
+        #expect(client.answers.map(\.status) == [200, 200, 404])
+        #expect(client.dates == dates)
+        #expect(Set(dates).count == 3)
+    }
+
     @Test(arguments: cases)
     func `bytes that dribble and stall change nothing`(_ job: Case) throws {
         for seed in UInt64(1)...8 {

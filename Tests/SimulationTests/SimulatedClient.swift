@@ -20,6 +20,8 @@ final class SimulatedClient {
     private var statuses: [Handle: Int] = [:]
     private var finished: [Answer] = []
     private var order: [Handle] = []
+    /// The `date` of each head on HTTP/2.
+    private var streamDates: [String] = []
     /// Streams that ended before their answers did.
     private(set) var brokenStreams = 0
 
@@ -81,6 +83,14 @@ final class SimulatedClient {
             : ClientView(received).answers.map { Answer(status: $0.status, body: $0.body) }
     }
 
+    /// The `date` of each answer's head so far.
+    var dates: [String] {
+        guard version != .http2 else { return streamDates }
+        return String(decoding: received, as: UTF8.self).split(separator: "\r\n").filter {
+            $0.hasPrefix("date: ")
+        }.map { String($0.dropFirst(6)) }
+    }
+
     /// Whether what came is not HTTP.
     var isMalformed: Bool {
         version == .http2 ? session.isOver && !wasToldGoodbye : ClientView(received).isMalformed
@@ -92,7 +102,11 @@ final class SimulatedClient {
     private func note(_ bytes: [UInt8]) {
         while let event = session.nextEvent() {
             switch event {
-            case .head(let stream): statuses[stream] = try? session.responseHead(of: stream).status
+            case .head(let stream):
+                guard let head = try? session.responseHead(of: stream) else { continue }
+                statuses[stream] = head.status
+                let date = head.fields.value(of: "date") ?? []
+                streamDates.append(String(decoding: date, as: UTF8.self))
             case .body(let stream, let range): bodies[stream, default: []] += bytes[range]
             case .end(let stream):
                 finished.append(

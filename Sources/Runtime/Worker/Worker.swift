@@ -49,6 +49,8 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
     var spareBuffers: [[UInt8]] = []
     var wheel: TimerWheel
     var context: ExchangeContext
+    /// What answers say of the time.
+    var date = DateField()
     /// What the exchange that was called last has ordered, until it is carried out.
     var orders = ExchangeOrders()
     /// Empty orders that keep their memory.

@@ -299,9 +299,11 @@ extension Worker where K: ~Copyable {
                 serving.keepAlive = false
             }
             if context.isDraining { serving.keepAlive = false }
+            date.advance(to: context.wall)
             HTTP1Writer.responseHead(
-                status: head.status, fields: head.fields, framing: serving.framing,
-                keepAlive: serving.keepAlive, version: serving.version, into: &bytes)
+                status: head.status, date: date.line, fields: head.fields,
+                framing: serving.framing, keepAlive: serving.keepAlive, version: serving.version,
+                into: &bytes)
         }
         if !orders.body.isEmpty, !serving.isHead {
             let body = orders.body

@@ -122,9 +122,10 @@ extension Worker where K: ~Copyable {
         if let head = orders.head {
             var length: Int?
             if case .length(let count) = head.framing { length = count }
+            date.advance(to: context.wall)
             sessions[session].http2.respond(
-                stream, status: head.status, fields: head.fields, length: length,
-                isLast: isComplete && orders.body.isEmpty)
+                stream, status: head.status, date: date.value, fields: head.fields,
+                length: length, isLast: isComplete && orders.body.isEmpty)
         }
         if orders.trailers.count > 0 {
             sessions[session].http2.setTrailers(orders.trailers, of: stream)

@@ -2,17 +2,19 @@ import Primitives
 
 /// Writes heads and body framing of HTTP/1 messages (RFC 9112).
 public enum HTTP1Writer {
-    /// Appends the head of a response, with the fields of framing and connection.
+    /// Appends the head of a response, with the fields of framing and connection; `date` is the
+    /// line of a `DateField`.
     public static func responseHead(
-        status: Int, fields: borrowing HeaderFields, framing: BodyFraming, keepAlive: Bool,
-        version: HTTPVersion, into bytes: inout [UInt8]
+        status: Int, date: Span<UInt8> = Span(), fields: borrowing HeaderFields,
+        framing: BodyFraming, keepAlive: Bool, version: HTTPVersion, into bytes: inout [UInt8]
     ) {
-        bytes.append(addingCapacity: fields.lineBytes + 160) { output in
+        bytes.append(addingCapacity: fields.lineBytes + date.count + 160) { output in
             output.append("HTTP/1.1 ")
             output.append(decimal: status)
             output.append(" ")
             output.append(reasonPhrase(status))
             output.append("\r\n")
+            output.append(span: date)
             fields.appendLines(to: &output)
             switch framing {
             case .length(let length):

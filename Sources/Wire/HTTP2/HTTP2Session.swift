@@ -207,13 +207,18 @@ public import Primitives
     // MARK: - Sending
 
     /// Sends the head of an answer, and with `isLast` its end. A HEAD request's answer ends here.
+    /// `date` is the value of a `DateField`.
     public mutating func respond(
-        _ stream: Handle, status: Int, fields: borrowing HeaderFields, length: Int?, isLast: Bool
+        _ stream: Handle, status: Int, date: Span<UInt8> = Span(),
+        fields: borrowing HeaderFields, length: Int?, isLast: Bool
     ) {
         let endsHere = isLast || core.streams[stream].isHeadRequest
         if endsHere { core.streams[stream].hasEnded = true }
         var block = FieldBlock(copy fields)
         block.lead.append(":status", decimal: status)
+        if !date.isEmpty {
+            block.lead.append("date", capacity: date.count) { $0.append(span: date) }
+        }
         if let length { block.lead.append("content-length", decimal: length) }
         let number = number(of: stream)
         unsafe block.withFields { fields, count in
