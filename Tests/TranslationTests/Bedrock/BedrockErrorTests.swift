@@ -102,6 +102,18 @@ import Wire
     }
 
     @Test(arguments: [
+        ("Sun, 06 Nov 1994 08:50:07 GMT", 30), ("Sunday, 06-Nov-94 08:49:38 GMT", 1),
+        ("Sun Nov  6 09:49:37 1994", 3600), ("Sun, 06 Nov 1994 08:00:00 GMT", 0),
+        ("soon", nil), ("-1", nil), ("120", 120),
+    ])
+    func `a date to wait for becomes seconds`(_ date: String, _ wait: Int?) {
+        let now = (name: "Date", value: "Sun, 06 Nov 1994 08:49:37 GMT")
+        let until = (name: "Retry-After", value: date)
+        let error = classify("ThrottlingException", 429, fields: [now, until])
+        #expect(error.retryAfterSeconds == wait)
+    }
+
+    @Test(arguments: [
         (#"{"__type":"com.amazon#ThrottlingException","Message":"slow"}"#, "slow"),
         (#"{"code":"ThrottlingException:x"}"#, "upstream returned status 429"),
     ])

@@ -132,8 +132,19 @@ enum OpenAIErrors {
         }
     }
 
-    /// `Retry-After` in seconds; dates are left out, since no backend of this kind sends them.
-    static func retryAfter(_ head: ResponseHead) -> Int? { wholeNumber("retry-after", in: head) }
+    /// `Retry-After` in seconds (RFC 9110 section 10.2.3). A date is held against that of the
+    /// answer: what our clock says, the backend does not know.
+    static func retryAfter(_ head: ResponseHead) -> Int? {
+        if let seconds = wholeNumber("retry-after", in: head) { return seconds }
+        guard let time = date("retry-after", in: head), let now = date("date", in: head) else {
+            return nil
+        }
+        return max(0, Int(time.seconds - now.seconds))
+    }
+
+    private static func date(_ field: StaticString, in head: ResponseHead) -> WallTime? {
+        head.fields.index(of: field).flatMap { HTTPDate.time(head.fields.value(at: $0)) }
+    }
 
     private static func wholeNumber(_ field: StaticString, in head: ResponseHead) -> Int? {
         guard let value = head.fields.value(of: field) else { return nil }
