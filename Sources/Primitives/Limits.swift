@@ -38,6 +38,8 @@ public enum Limits {
     public static let clientStallMilliseconds = 120_000
     /// What a client may leave unread before we stop reading its backend.
     public static let clientBacklogBytes = 256 << 10
+    /// What a client may leave unread at all before we stop reading it.
+    public static let clientUnreadBytes = 1 << 20
     /// A refused request's body up to this is read and dropped, so that its connection can be kept.
     public static let discardedBodyBytes = 256 << 10
     /// After a refusal with unread body we read on this long, so that the answer is not lost to a

@@ -167,6 +167,17 @@ def test_a_client_that_does_not_read_stops_its_backend(start, upstream):
         assert memory(gateway) < before + 16 * MIB
 
 
+def test_a_client_that_reads_no_answers_gets_no_more_of_them(gateway):
+    before = memory(gateway)
+    requests = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 40_000
+    with connect(gateway, seconds=3) as connection:
+        with contextlib.suppress(TimeoutError):
+            for _ in range(12):
+                connection.sendall(requests)
+        assert memory(gateway) < before + 16 * MIB
+    is_well(gateway)
+
+
 # Backends
 
 

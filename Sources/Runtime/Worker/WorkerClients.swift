@@ -32,6 +32,10 @@ extension Worker where K: ~Copyable {
         }
         swap(&buffer, &readBuffer)
         swap(&plaintext, &self.plaintext)
+        // It sends on and does not read: TLS answers changes of keys, whatever is spoken.
+        if clients.contains(handle), clients[handle].transport.backlog > Limits.clientUnreadBytes {
+            clients[handle].transport.setReading(false, &kernel)
+        }
     }
 
     /// Requests of HTTP/1 come one after another; those of HTTP/2 are all served at once, and the
@@ -122,6 +126,7 @@ extension Worker where K: ~Copyable {
             switch clients[handle].state {
             case .greeting, .closing, .lingering, .multiplexed: return
             case .serving(let serving) where serving.isRead: break reading
+            case .idle where isBehind(handle): break reading
             case .idle, .serving: break
             }
             switch clients[handle].reader.next(bytes, position: &position) {
@@ -138,15 +143,35 @@ extension Worker where K: ~Copyable {
             limitCarried(handle)
         }
         // Of a client that has sent its end no whole request is left.
-        if clients[handle].hasEnded, case .idle = clients[handle].state { beginClosing(handle) }
+        if clients[handle].hasEnded, case .idle = clients[handle].state, !isBehind(handle) {
+            beginClosing(handle)
+        }
+    }
+
+    /// Whether a client has left so much unread that it gets no more answers: it would make us keep
+    /// them all.
+    @inline(__always)
+    private func isBehind(_ handle: Handle) -> Bool {
+        clients[handle].transport.backlog > Limits.clientBacklogBytes
     }
 
     /// A client that sends far ahead waits until its answers have gone out.
     private mutating func limitCarried(_ handle: Handle) {
-        guard case .serving = clients[handle].state,
-            clients[handle].carried.count > Limits.pipelinedBytes
-        else { return }
+        switch clients[handle].state {
+        case .serving: guard clients[handle].carried.count > Limits.pipelinedBytes else { return }
+        case .idle: guard isBehind(handle) else { return }
+        case .greeting, .closing, .lingering, .multiplexed: return
+        }
         clients[handle].transport.setReading(false, &kernel)
+    }
+
+    /// Goes on with a client that has read what was kept for it.
+    private mutating func resumeReading(_ handle: Handle) {
+        guard !isBehind(handle) else { return }
+        if !clients[handle].hasEnded, clients[handle].carried.count <= Limits.pipelinedBytes {
+            clients[handle].transport.setReading(true, &kernel)
+        }
+        if case .idle = clients[handle].state { serveCarried(handle) }
     }
 
     // MARK: - Requests
@@ -212,7 +237,7 @@ extension Worker where K: ~Copyable {
     }
 
     /// The bytes make no request: say so if nothing has been said, and close.
-    private mutating func requestFailed(_ handle: Handle, _ failure: HTTPFailure) {
+    mutating func requestFailed(_ handle: Handle, _ failure: HTTPFailure) {
         if case .serving(let serving) = clients[handle].state, let flight = serving.flight,
             flights.contains(flight), !serving.hasHead
         {
@@ -351,51 +376,6 @@ extension Worker where K: ~Copyable {
         if !hasEnded { clients[handle].transport.setReading(true, &kernel) }
     }
 
-    private mutating func beginClosing(_ handle: Handle) {
-        var lingers = false
-        if case .serving(let serving) = clients[handle].state { lingers = !serving.isRead }
-        clients[handle].state = .closing(lingers: lingers)
-        setClientDeadline(handle, Limits.clientStallMilliseconds)
-        closeWhenSent(handle)
-    }
-
-    /// Closes a client to whom everything has been said and sent. Whether it is still there.
-    @discardableResult
-    mutating func closeWhenSent(_ handle: Handle) -> Bool {
-        guard case .closing(let lingers) = clients[handle].state,
-            clients[handle].transport.backlog == 0, clients[handle].heldAnswer == nil
-        else { return true }
-        if lingers, !clients[handle].hasEnded {
-            linger(handle)
-            return true
-        }
-        closeClient(handle)
-        return false
-    }
-
-    /// Closes a client that is done, once it has been sent the answer that waits for the journal,
-    /// or for room.
-    mutating func endClient(_ handle: Handle) {
-        guard clients[handle].heldAnswer != nil || clients[handle].transport.backlog > 0 else {
-            return closeClient(handle)
-        }
-        switch clients[handle].state {
-        case .idle, .closing:
-            if clients[handle].hasEnded { clients[handle].transport.setReading(false, &kernel) }
-            beginClosing(handle)
-        case .greeting, .serving, .lingering, .multiplexed: closeClient(handle)
-        }
-    }
-
-    /// What still comes is read and thrown away for a while: a reset must not overtake the answer.
-    mutating func linger(_ handle: Handle) {
-        clients[handle].state = .lingering
-        clients[handle].carried = []
-        kernel.shutdownWriting(clients[handle].transport.descriptor)
-        clients[handle].transport.setReading(true, &kernel)
-        setClientDeadline(handle, Limits.lingerMilliseconds)
-    }
-
     /// Sends to a client. False: it has gone, and so has its connection.
     mutating func sendToClient(_ handle: Handle, _ bytes: Span<UInt8>) -> Bool {
         if let index = clients[handle].heldAnswer {
@@ -422,77 +402,16 @@ extension Worker where K: ~Copyable {
         case .closing:
             guard closeWhenSent(handle) else { return false }
             if case .lingering = clients[handle].state { return true }
-        case .serving(let serving): if let flight = serving.flight { regulate(flight) }
-        case .greeting, .idle, .lingering: break
+        case .serving(let serving):
+            if let flight = serving.flight { regulate(flight) }
+            resumeReading(handle)
+        case .idle:
+            resumeReading(handle)
+            guard clients.contains(handle) else { return false }
+        case .greeting, .lingering: break
         }
         clients[handle].deadline = context.now.advanced(
             byMilliseconds: Limits.clientStallMilliseconds)
         return true
-    }
-
-    // MARK: - Ends
-
-    /// The client sends no more. After a whole request it may still want its answer; whether it is
-    /// there at all shows when something is sent: a closed socket answers with a reset.
-    private mutating func clientEnded(_ handle: Handle) {
-        clients[handle].hasEnded = true
-        guard case .serving(let serving) = clients[handle].state, serving.isRead,
-            serving.version != .http10
-        else { return endClient(handle) }
-        clients[handle].transport.setReading(false, &kernel)
-        var probe: [UInt8] = []
-        switch serving.framing {
-        case .none where !serving.hasHead: HTTP1Writer.processingLine(into: &probe)
-        case .chunked: HTTP1Writer.chunk([UInt8](": keepalive\n\n").span, into: &probe)
-        case .none, .length, .untilClose: break
-        }
-        _ = sendToClient(handle, probe.span)
-    }
-
-    /// Closes a client's connection; its exchange, if any, learns that the client has gone.
-    mutating func closeClient(_ handle: Handle) {
-        var connection = clients.remove(handle)
-        if connection.transport.tls != nil {
-            connection.transport.tls?.close()
-            _ = connection.transport.flushTLS(&kernel)
-        }
-        kernel.close(connection.transport.descriptor)
-        wheel.cancel(TimerSlot.client(Int(handle.index)).index)
-        plan.metrics.clientConnections.add(-1)
-        switch connection.state {
-        case .serving(let serving): if let flight = serving.flight { clientLeft(flight) }
-        case .multiplexed(let session): endSession(session)
-        case .greeting, .idle, .closing, .lingering: break
-        }
-    }
-
-    mutating func clientLeft(_ flight: Handle) {
-        guard flights.contains(flight) else { return }
-        flights[flight].exchange.clientLeft(context: &context, orders: orders)
-        carryOut(flight)
-    }
-
-    mutating func clientIsDue(_ handle: Handle) {
-        guard context.now >= clients[handle].deadline else {
-            return wheel.arm(
-                TimerSlot.client(Int(handle.index)).index, at: clients[handle].deadline)
-        }
-        switch clients[handle].state {
-        case .greeting, .idle, .closing, .lingering: return closeClient(handle)
-        case .multiplexed(let session): clientSessionIsDue(handle, session)
-        case .serving(let serving):
-            if clients[handle].transport.backlog > 0 { return closeClient(handle) }
-            guard serving.isRead || serving.hasHead else {
-                return requestFailed(handle, Self.bodyTooSlow)
-            }
-            // The exchange keeps the clocks while it works.
-            setClientDeadline(handle, Limits.clientStallMilliseconds)
-        }
-    }
-
-    mutating func setClientDeadline(_ handle: Handle, _ milliseconds: Int) {
-        let deadline = context.now.advanced(byMilliseconds: milliseconds)
-        clients[handle].deadline = deadline
-        wheel.arm(TimerSlot.client(Int(handle.index)).index, at: deadline)
     }
 }
