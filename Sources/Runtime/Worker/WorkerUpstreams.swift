@@ -227,6 +227,8 @@ extension Worker where K: ~Copyable {
             return connectionStands(handle, dialect)
         }
         upstreams[handle].state = .handshaking(assignment)
+        // This address answers: what is left of the connect timeout is for the handshake.
+        upstreams[handle].deadline = nil
         guard upstreams[handle].transport.flushTLS(&kernel) else {
             return upstreamLost(handle, .closed)
         }
