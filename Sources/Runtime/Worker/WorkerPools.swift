@@ -35,7 +35,7 @@ extension Worker where K: ~Copyable {
         guard let handle = pools[pool].idle.popLast() else { return false }
         flights[assignment.flight].remember(assignment.leg, handle)
         upstreams[handle].state = .busy(assignment)
-        sendRequest(handle, isReused: true)
+        if !sendRequest(handle, isReused: true) { release(handle) }
         return true
     }
 
@@ -127,7 +127,7 @@ extension Worker where K: ~Copyable {
             if flights.contains(assignment.flight) { sendStream(handle, assignment) }
         } else {
             upstreams[handle].state = .busy(assignment)
-            sendRequest(handle, isReused: false)
+            if !sendRequest(handle, isReused: false) { release(handle) }
         }
         serveWaiters(pool)
     }
@@ -173,7 +173,7 @@ extension Worker where K: ~Copyable {
             guard flights.contains(next.flight) else { continue }
             flights[next.flight].remember(next.leg, handle)
             upstreams[handle].state = .busy(next)
-            return sendRequest(handle, isReused: true)
+            if sendRequest(handle, isReused: true) { return }
         }
         guard !pools[pool].isRetired, pools[pool].maximumIdle > 0 else {
             return closeUpstream(handle)

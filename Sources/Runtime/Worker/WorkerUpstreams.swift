@@ -176,9 +176,10 @@ extension Worker where K: ~Copyable {
 
     // MARK: - Requests
 
-    /// The connection is its leg's alone, which sends its request.
-    mutating func sendRequest(_ handle: Handle, isReused: Bool) {
-        guard let leg = liveLeg(of: handle) else { return release(handle) }
+    /// The connection is its leg's alone, which sends its request. False: it has none, and the
+    /// connection is to be released. Not done here: of those that wait for one, none may have.
+    mutating func sendRequest(_ handle: Handle, isReused: Bool) -> Bool {
+        guard let leg = liveLeg(of: handle) else { return false }
         upstreams[handle].deadline = nil
         upstreams[handle].reader.begin(isHeadRequest: false)
         let request = flights[leg.flight].exchange.legConnected(
@@ -186,8 +187,7 @@ extension Worker where K: ~Copyable {
         guard let request else {
             upstreams[handle].state = .releasing
             carryOut(leg.flight)
-            if upstreams.contains(handle) { release(handle) }
-            return
+            return !upstreams.contains(handle)
         }
         var bytes: [UInt8] = []
         swap(&bytes, &writeBuffer)
@@ -201,9 +201,11 @@ extension Worker where K: ~Copyable {
         // A server that does not take our certificate says so before it closes: what it said is
         // read first, in the next turn.
         guard isAlive || !isReused && upstreams[handle].transport.tls != nil else {
-            return upstreamLost(handle, .closed)
+            upstreamLost(handle, .closed)
+            return true
         }
         carryOut(leg.flight)
+        return true
     }
 
     // MARK: - Establishing
