@@ -59,6 +59,13 @@ public enum Limits {
     public static let chatTools = 1_024
     /// Tool calls of one assistant message, likewise.
     public static let chatToolCalls = 1_024
+    /// Images that one request may name by URL: Converse takes as many.
+    public static let remoteImages = 20
+    /// The name of a file that is attached: file systems take 255 bytes.
+    public static let fileNameBytes = 1 << 10
+    /// The model that a client names: ARNs of Bedrock have up to 2,048 characters. Averages and
+    /// profiles are remembered by it.
+    public static let modelNameBytes = 2 << 10
 
     // MARK: HTTP/2
 

@@ -1,3 +1,4 @@
+import Primitives
 import Testing
 import Wire
 
@@ -123,6 +124,25 @@ import Wire
         let error = try #require(try BedrockTarget.refusal(request(part)))
         #expect(error.code == code)
         #expect(error.param == "messages[0].content[0]\(place)")
+    }
+
+    @Test func `a name longer than any file's is refused`() throws {
+        let name = String(repeating: "n", count: Limits.fileNameBytes)
+        #expect(try BedrockTarget.refusal(request(file("JVBERi0xLjc=", name: name))) == nil)
+        let error = try BedrockTarget.refusal(request(file("JVBERi0xLjc=", name: name + "n")))
+        #expect(error?.param == "messages[0].content[0].file.filename")
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `namesakes are told apart in one look each`() {
+        var names = DocumentNames()
+        var seen: Set<[UInt8]> = []
+        let beginning = String(repeating: "n", count: 190)
+        for number in 0..<10_000 {
+            for _ in 0..<2 { seen.insert(names.next(for: Array("\(beginning)\(number)".utf8))) }
+        }
+        #expect(seen.count == 20_000)
+        #expect(seen.allSatisfy { $0.count <= 200 })
     }
 
     @Test func `names of documents fit the service and differ`() {

@@ -1,22 +1,25 @@
 /// Names of documents: they must differ within a request, and their alphabet is small (rule A17).
 struct DocumentNames {
     private static let limit = 200
+    /// More than any number takes, with its dash.
+    private static let endingLimit = 12
     private var used: Set<String> = []
     /// The last number given to a name, so that a thousand namesakes are not counted through each
-    /// time.
+    /// time. Names that differ only where a number would stand count as one.
     private var numbers: [String: Int] = [:]
 
     /// The name for the next document, from the name of its file.
     mutating func next(for fileName: [UInt8]) -> [UInt8] {
         let base = Self.fit(fileName)
+        let stem = String(base.prefix(Self.limit - Self.endingLimit))
         var name = base
-        var number = numbers[base] ?? 1
+        var number = numbers[stem] ?? 1
         while !used.insert(name).inserted {
             number += 1
             let ending = "-\(number)"
             name = base.prefix(Self.limit - ending.utf8.count) + ending
         }
-        numbers[base] = number
+        numbers[stem] = number
         return Array(name.utf8)
     }
 

@@ -110,6 +110,9 @@ struct PartReader {
             bytes = try DataURL.decode(data.span, place)
         }
         let fileName = file?.present("filename")?.stringBytes ?? []
+        guard fileName.count <= Limits.fileNameBytes else {
+            throw RequestFields.invalid("\(path).file.filename", "The file's name is too long.")
+        }
         let format =
             bytes.span.starts(with: "%PDF-")
             ? "pdf" : DocumentFormat.ofMimeType(mimeType) ?? DocumentFormat.ofFileName(fileName)
