@@ -24,6 +24,29 @@ import Wire
         }
     }
 
+    @Test(arguments: [3, 40])
+    func `results find their calls in any order`(_ count: Int) throws {
+        let calls = (0..<count).map {
+            #"{"id":"c\#($0)","type":"function","function":{"name":"f","arguments":"{}"}}"#
+        }
+        let answers = (0..<count).reversed().map {
+            #"{"role":"tool","tool_call_id":"c\#($0)","content":"r\#($0)"}"#
+        }
+        let history =
+            Self.user + #",{"role":"assistant","tool_calls":[\#(calls.joined(separator: ","))]},"#
+            + answers.joined(separator: ",")
+        let body = try messages(history)
+        for number in 0..<count {
+            let result = #"{"toolUseId":"c\#(number)","content":[{"text":"r\#(number)"}]}"#
+            #expect(body.contains(result))
+        }
+        let more = #",{"role":"tool","tool_call_id":"c0","content":"more"}"#
+        #expect(try messages(history + more).contains(#"[{"text":"r0"},{"text":"more"}]"#))
+        let missing = answers.dropLast().joined(separator: ",")
+        let unanswered = history.replacing(answers.joined(separator: ","), with: missing)
+        #expect(try refusal(unanswered)?.hasPrefix("invalid_value") == true)
+    }
+
     @Test func `a message left without blocks disappears and its neighbours merge`() throws {
         let list = """
             \(Self.user),{"role":"assistant","content":" \\n","reasoning_content":"r"},

@@ -10,14 +10,6 @@ struct MessageReader {
         var blocks: [ChatBlock] = []
     }
 
-    /// A call of the nearest assistant message.
-    private struct OpenCall {
-        let id: [UInt8]
-        let isLegacy: Bool
-        /// Where its result stands in the current turn.
-        var resultIndex: Int?
-    }
-
     let profile: ModelProfile
     var parts: PartReader
     var names = ToolNames()
@@ -27,7 +19,7 @@ struct MessageReader {
     private(set) var usedTools: [[UInt8]] = []
     private var knownTools: Set<[UInt8]> = []
     private var turns: [OpenTurn] = []
-    private var calls: [OpenCall] = []
+    private var calls = OpenCalls()
     private var legacyCount = 0
 
     init(profile: ModelProfile, target: TargetOptions) {
@@ -135,7 +127,7 @@ struct MessageReader {
         }
         appendMarker(of: message, to: &blocks)
         append(blocks, role: .user)
-        calls = []
+        calls.removeAll()
     }
 
     /// Rules A13, A23 to A25b.
@@ -144,7 +136,7 @@ struct MessageReader {
         var reasoning = ReasoningReader(profile: profile)
         reasoning.readBlocks(message)
         var blocks = try readAssistantText(message, path, &reasoning)
-        calls = []
+        calls.removeAll()
         try readCalls(message, path, &blocks)
         blocks = reasoning.blocks + blocks
         appendMarker(of: message, to: &blocks)
@@ -195,7 +187,7 @@ struct MessageReader {
             }
             let name = names.sent(for: given)
             noteUse(of: name)
-            calls.append(OpenCall(id: id, isLegacy: true))
+            calls.add(id, isLegacy: true)
             blocks.append(
                 .toolUse(id: id, name: name, input: ToolArguments.object(call["arguments"])))
         }
@@ -215,7 +207,7 @@ struct MessageReader {
                     "A tool call needs an id.")
             }
             let id = NameAlphabet.toolCallID.fit(given)
-            if calls.contains(where: { $0.id == id }) { continue }
+            if calls.place(of: id) != nil { continue }
             let custom = call["type"]?.equals("custom") == true ? call.present("custom") : nil
             let function = custom ?? call.present("function")
             guard let name = function?.present("name")?.stringBytes, !name.isEmpty else {
@@ -226,7 +218,7 @@ struct MessageReader {
             }
             let sent = names.sent(for: name)
             noteUse(of: sent)
-            calls.append(OpenCall(id: id, isLegacy: false))
+            calls.add(id, isLegacy: false)
             let input =
                 custom.map { ToolArguments.wrapped("input", $0["input"]?.stringBytes ?? []) }
                 ?? ToolArguments.object(function?["arguments"])
@@ -246,13 +238,13 @@ struct MessageReader {
         }
         content.removeAll { $0.isCachePoint }
         let isError = message.present("is_error")?.bool == true
-        if let known = calls[index].resultIndex {
+        if let known = calls.list[index].resultIndex {
             return extend(resultAt: known, with: content, isError: isError, marker: marker)
         }
         if turns.last?.role != .user { turns.append(OpenTurn(role: .user)) }
-        calls[index].resultIndex = turns[turns.count - 1].results.count
+        calls.list[index].resultIndex = turns[turns.count - 1].results.count
         turns[turns.count - 1].results.append(
-            .toolResult(id: calls[index].id, content: content, isError: isError))
+            .toolResult(id: calls.list[index].id, content: content, isError: isError))
         if let marker { turns[turns.count - 1].results.append(.cachePoint(lifetime: marker)) }
     }
 
@@ -277,7 +269,7 @@ struct MessageReader {
         for message: JSONValue, _ path: MessagePath, isLegacy: Bool
     ) throws(APIError) -> Int {
         if isLegacy {
-            let index = calls.lastIndex { $0.isLegacy && $0.resultIndex == nil }
+            let index = calls.list.lastIndex { $0.isLegacy && $0.resultIndex == nil }
             guard let index else {
                 throw RequestFields.invalid(
                     "\(path).role", "This function message answers no call.")
@@ -286,8 +278,8 @@ struct MessageReader {
         }
         let given = message.present("tool_call_id")?.stringBytes
         let id = given.map { NameAlphabet.toolCallID.fit($0) }
-        if let index = calls.firstIndex(where: { $0.id == id }) { return index }
-        guard calls.contains(where: { $0.resultIndex == nil }) else {
+        if let index = id.flatMap({ calls.place(of: $0) }) { return index }
+        guard calls.list.contains(where: { $0.resultIndex == nil }) else {
             throw RequestFields.invalid("\(path).role", "This tool message answers no call.")
         }
         throw RequestFields.invalid(
@@ -310,16 +302,16 @@ struct MessageReader {
         let isMarked = next < turns[turn].results.count && turns[turn].results[next].isCachePoint
         guard let marker, !isMarked else { return }
         turns[turn].results.insert(.cachePoint(lifetime: marker), at: next)
-        for call in calls.indices {
-            if let result = calls[call].resultIndex, result > index {
-                calls[call].resultIndex = result + 1
+        for call in calls.list.indices {
+            if let result = calls.list[call].resultIndex, result > index {
+                calls.list[call].resultIndex = result + 1
             }
         }
     }
 
     /// Rule A20: each call must be answered before the conversation goes on.
     private func checkAnswered(_ path: MessagePath) throws(APIError) {
-        guard calls.allSatisfy({ $0.resultIndex != nil }) else {
+        guard calls.list.allSatisfy({ $0.resultIndex != nil }) else {
             throw RequestFields.invalid(
                 "\(path)", "A tool call of the assistant message before has no answer.")
         }
