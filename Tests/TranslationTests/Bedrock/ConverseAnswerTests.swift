@@ -1,3 +1,4 @@
+import Primitives
 import Testing
 import Wire
 
@@ -45,6 +46,33 @@ import Wire
                           {"start_index":4,"end_index":12,"title":"https://b","url":"https://b"}}]
                         """.utf8)
                 ).root) == [])
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `an answer in very many pieces is put together in one pass`() throws {
+        let piece = #"{"text":"é"},{"citationsContent":{"content":[{"text":"ab"}],"citations":[]}}"#
+        let count = 30_000
+        let content = Array(repeating: piece, count: count).joined(separator: ",")
+        let last =
+            #",{"citationsContent":{"content":[{"text":"z"}],"citations":"#
+            + #"[{"location":{"web":{"url":"u"}}}]}}"#
+        let message = try message(content + last)
+        #expect(message["content"]?.stringBytes?.count == 4 * count + 1)
+        let citation = message["annotations"]?.elements.first { _ in true }?["url_citation"]
+        #expect(citation?["start_index"]?.int == 3 * count)
+        #expect(citation?["end_index"]?.int == 3 * count + 1)
+    }
+
+    @Test func `no answer makes more tool calls than a message may`() throws {
+        func calls(_ count: Int) -> String {
+            (0..<count).map { #"{"toolUse":{"toolUseId":"t\#($0)","name":"f","input":{}}}"# }
+                .joined(separator: ",")
+        }
+        #expect(try finish(calls(Limits.chatToolCalls), stop: "tool_use").finishReason != nil)
+        let error = #expect(throws: APIError.self) {
+            try finish(calls(Limits.chatToolCalls + 1), stop: "tool_use")
+        }
+        #expect(error?.code == "upstream_malformed")
     }
 
     @Test func `arguments are compact, in order, and not escaped beyond ASCII`() throws {

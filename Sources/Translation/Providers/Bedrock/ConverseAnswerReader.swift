@@ -9,7 +9,10 @@ enum ConverseAnswerReader {
             throw OpenAIErrors.malformed("answered without a message")
         }
         var answer = ChatAnswer()
-        for block in message["content"]?.elements ?? root.elements { read(block, into: &answer) }
+        var counter = CharacterCounter()
+        for block in message["content"]?.elements ?? root.elements {
+            try read(block, into: &answer, &counter)
+        }
         let stopReason = root["stopReason"]?.stringBytes ?? []
         answer.stopReason = ConverseStopReason.read(stopReason)
         answer.usage = root.present("usage").flatMap { ConverseUsage.read($0) }
@@ -17,11 +20,17 @@ enum ConverseAnswerReader {
         return (answer, stopReason)
     }
 
-    private static func read(_ block: JSONValue, into answer: inout ChatAnswer) {
+    private static func read(
+        _ block: JSONValue, into answer: inout ChatAnswer, _ counter: inout CharacterCounter
+    ) throws(APIError) {
         if let text = block["text"]?.stringBytes {
-            answer.text = (answer.text ?? []) + text
+            append(text, to: &answer.text)
         } else if let use = block.present("toolUse") {
             guard use["type"]?.equals("server_tool_use") != true else { return }
+            // Each is looked up among the request's tools.
+            guard answer.calls.count < Limits.chatToolCalls else {
+                throw OpenAIErrors.malformed("made more than \(Limits.chatToolCalls) tool calls")
+            }
             answer.calls.append(
                 ChatAnswer.Call(
                     id: use["toolUseId"]?.stringBytes ?? [], name: use["name"]?.stringBytes ?? [],
@@ -29,8 +38,14 @@ enum ConverseAnswerReader {
         } else if let reasoning = block.present("reasoningContent") {
             read(reasoning: reasoning, into: &answer)
         } else if let cited = block.present("citationsContent") {
-            read(cited: cited, into: &answer)
+            read(cited: cited, into: &answer, &counter)
         }
+    }
+
+    /// In place: an answer may come in any number of pieces.
+    private static func append(_ piece: [UInt8], to text: inout [UInt8]?) {
+        guard text != nil else { return text = piece }
+        text?.append(contentsOf: piece)
     }
 
     private static func read(reasoning: JSONValue, into answer: inout ChatAnswer) {
@@ -48,12 +63,14 @@ enum ConverseAnswerReader {
     }
 
     /// Rule R5: indexes count characters of the whole content.
-    private static func read(cited: JSONValue, into answer: inout ChatAnswer) {
-        let start = characterCount(answer.text ?? [])
+    private static func read(
+        cited: JSONValue, into answer: inout ChatAnswer, _ counter: inout CharacterCounter
+    ) {
+        let start = counter.count(answer.text)
         for part in cited["content"]?.elements ?? cited.elements {
-            if let text = part["text"]?.stringBytes { answer.text = (answer.text ?? []) + text }
+            if let text = part["text"]?.stringBytes { append(text, to: &answer.text) }
         }
-        let end = characterCount(answer.text ?? [])
+        let end = counter.count(answer.text)
         for citation in cited["citations"]?.elements ?? cited.elements {
             guard let url = citation["location"]?["web"]?["url"]?.stringBytes else { continue }
             let title = citation.present("title")?.stringBytes ?? []
@@ -63,9 +80,19 @@ enum ConverseAnswerReader {
         }
     }
 
-    /// Characters as Python counts them: Unicode scalars.
-    private static func characterCount(_ text: [UInt8]) -> Int {
-        text.count { $0 & 0xc0 != 0x80 }
+}
+
+/// Counts the characters of a text that grows, as Python does: Unicode scalars. Each byte is looked
+/// at once.
+private struct CharacterCounter {
+    private var bytes = 0
+    private var characters = 0
+
+    mutating func count(_ text: [UInt8]?) -> Int {
+        guard let text else { return 0 }
+        characters += text[bytes...].count { $0 & 0xc0 != 0x80 }
+        bytes = text.count
+        return characters
     }
 }
 
