@@ -28,7 +28,7 @@ public struct ModelPattern: Sendable, Hashable {
     public func overlaps(_ other: ModelPattern) -> Bool {
         if !isGlob { return other.matches(text) }
         if !other.isGlob { return matches(other.text) }
-        return Self.overlap(pattern[...], other.pattern[...])
+        return Self.overlap(pattern, other.pattern)
     }
 
     private func matches(bytes: Span<UInt8>) -> Bool {
@@ -56,19 +56,30 @@ public struct ModelPattern: Sendable, Hashable {
         return pattern[patternAt...].allSatisfy { $0 == UInt8(ascii: "*") }
     }
 
-    /// Configuration only: patterns are short.
-    private static func overlap(_ left: ArraySlice<UInt8>, _ right: ArraySlice<UInt8>) -> Bool {
-        guard let first = left.first else {
-            return right.allSatisfy { $0 == UInt8(ascii: "*") }
+    /// From the ends of both: whether what follows two places can be one text follows from the
+    /// places behind them.
+    private static func overlap(_ left: [UInt8], _ right: [UInt8]) -> Bool {
+        let star = UInt8(ascii: "*")
+        // For each place in `right`, and the place in `left` that was looked at last.
+        var fits = [Bool](repeating: false, count: right.count + 1)
+        fits[right.count] = true
+        for place in right.indices.reversed() {
+            fits[place] = right[place] == star && fits[place + 1]
         }
-        if first == UInt8(ascii: "*") {
-            return overlap(left.dropFirst(), right)
-                || !right.isEmpty && overlap(left, right.dropFirst())
+        for byte in left.reversed() {
+            let behind = fits
+            fits[right.count] = byte == star && behind[right.count]
+            for place in right.indices.reversed() {
+                if byte == star || right[place] == star {
+                    fits[place] = behind[place] || fits[place + 1]
+                } else {
+                    let isSame =
+                        byte == right[place] || isWildcard(byte) || isWildcard(right[place])
+                    fits[place] = isSame && behind[place + 1]
+                }
+            }
         }
-        guard let second = right.first else { return false }
-        if second == UInt8(ascii: "*") { return overlap(right, left) }
-        let fits = first == second || isWildcard(first) || isWildcard(second)
-        return fits && overlap(left.dropFirst(), right.dropFirst())
+        return fits[0]
     }
 
     private static func isWildcard(_ byte: UInt8) -> Bool {
