@@ -404,6 +404,23 @@ import Wire
     }
 }
 
+@Suite struct ModelNameTests {
+    @Test(arguments: [(2_046, true), (2_047, false)])
+    func `a model's name has a bound`(_ count: Int, _ isTaken: Bool) {
+        let body = Array(#"{"model":"\#(String(repeating: "m", count: count))"}"#.utf8)
+        var tape = JSONTape()
+        var error: APIError?
+        do throws(APIError) {
+            _ = try RequestSummaryReader.read(
+                body.span, tape: &tape, endpoint: .chatCompletions)
+        } catch let caught {
+            error = caught
+        }
+        #expect((error == nil) == isTaken)
+        #expect(isTaken || error?.param == "model")
+    }
+}
+
 @Suite struct AttachmentTests {
     private func summary(_ content: String) throws -> RequestSummary {
         let body = Array(#"{"model":"m","messages":[{"role":"user","content":\#(content)}]}"#.utf8)

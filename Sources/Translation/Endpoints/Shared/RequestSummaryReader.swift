@@ -121,6 +121,9 @@ public enum RequestSummaryReader {
             guard let model = tape.text(node, in: body) else {
                 throw wrongType("model", "a string")
             }
+            guard tape.range(node).count <= Limits.modelNameBytes else {
+                throw .badRequest("invalid_value", param: "model", "'model' is too long a name.")
+            }
             summary.model = model
             summary.modelRange = tape.range(node)
         case .stream:
