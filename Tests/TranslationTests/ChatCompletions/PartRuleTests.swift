@@ -145,6 +145,20 @@ import Wire
         #expect(seen.allSatisfy { $0.count <= 200 })
     }
 
+    @Test func `images named by URL are few, and each is fetched once`() throws {
+        func images(_ count: Int) -> String {
+            let urls = (0..<count).flatMap { ["https://a/\($0).png", "https://a/\($0).png"] }
+            let parts = urls.map { #"{"type":"image_url","image_url":{"url":"\#($0)"}}"# }
+            return request(parts.joined(separator: ","))
+        }
+        let call = try BedrockTarget.chat(images(Limits.remoteImages)) { $0.fetchesImages = true }
+        #expect(call.missingImages.count == Limits.remoteImages)
+        let error = try BedrockTarget.refusal(images(Limits.remoteImages + 1)) {
+            $0.fetchesImages = true
+        }
+        #expect(error?.code == "unsupported_value")
+    }
+
     @Test func `names of documents fit the service and differ`() {
         var names = DocumentNames()
         func next(_ name: String) -> String {

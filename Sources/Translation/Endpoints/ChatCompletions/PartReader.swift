@@ -60,10 +60,20 @@ struct PartReader {
                 place, "Images must come as data URLs: send data:image/png;base64,…")
         }
         guard let bytes = fetchedImages[url] else {
-            missingImages.append(url)
+            try fetchLater(url, place)
             return .text(url)
         }
         return try makeImage(bytes, mimeType: [], place)
+    }
+
+    private mutating func fetchLater(_ url: [UInt8], _ path: String) throws(APIError) {
+        guard !missingImages.contains(url) else { return }
+        guard missingImages.count < Limits.remoteImages else {
+            throw RequestFields.unsupportedValue(
+                path,
+                "At most \(Limits.remoteImages) images may be named by URL: send data URLs.")
+        }
+        missingImages.append(url)
     }
 
     private func makeImage(
