@@ -268,6 +268,23 @@ COUNTS = b'{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":92233720
 GARBAGE["counts that overflow"] = (OK + b"content-length: %d\r\n\r\n" % len(COUNTS) + COUNTS, b"")
 
 
+def test_the_answers_of_a_call_are_bounded_together(start, upstream):
+    def answer(handler, body):
+        handler.send_response(200)
+        handler.send_header("content-length", str(80 * MIB))
+        handler.end_headers()
+        for _ in range(80):
+            handler.wfile.write(b" " * MIB)
+
+    upstream.answer = answer
+    titan = '  - {model: "embed", targets: [{backend: aws, model: "amazon.titan-embed-text-v2:0"}]}\n'
+    gateway = start(behind(upstream).replace("tenants:", titan + "tenants:"))
+    inputs = {"model": "embed", "input": ["a", "b"]}
+    reply = httpx.post(f"{gateway.url}/embeddings", json=inputs, headers=KEY, timeout=60)
+    assert reply.status_code == 502
+    assert "sent more than 134217728 bytes" in reply.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("kind", GARBAGE)
 @pytest.mark.parametrize("model", ["m", "claude"])
 def test_a_backend_may_answer_anything(start, kind, model):

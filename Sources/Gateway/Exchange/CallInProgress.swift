@@ -177,7 +177,8 @@ final class CallInProgress {
             return passOn(lent: lent, context: &context, orders: orders)
         }
         let limit = isSuccess ? Limits.responseBodyBytes : Limits.errorBodyBytes
-        guard attempt.legs[leg].body.count + bytes.count <= limit else {
+        let held = isSuccess ? attempt.bodyBytes : attempt.legs[leg].body.count
+        guard held + bytes.count <= limit else {
             // Of an error only the beginning matters; an answer that is too long is no answer.
             if isSuccess {
                 let error = Self.malformed(
@@ -187,6 +188,7 @@ final class CallInProgress {
             return
         }
         attempt.legs[leg].body.append(span: bytes)
+        attempt.bodyBytes += bytes.count
     }
 
     func legEnded(

@@ -47,6 +47,8 @@ final class UpstreamAttempt {
     let call: any BackendCall
     var legs: [Leg]
     var output = StreamOutput()
+    /// Of whole answers, over all legs.
+    var bodyBytes = 0
 
     init(target: Int, backend: Int, call: any BackendCall, now: Instant) {
         self.target = target
