@@ -50,6 +50,9 @@ public enum Limits {
     public static let bodyReservationBytes = 4 << 20
     /// From here on a body is sent from where it is, and not copied behind its head.
     public static let gatheredBytes = 8 << 10
+    /// The largest `limits.header_bytes`: offsets within a head, and what HTTP/2 announces of it,
+    /// are 32 bits.
+    public static let headBytes = 16 << 20
     /// The longest `x-request-id` that we take over from a client.
     public static let requestIDBytes = 128
 

@@ -182,7 +182,10 @@ public struct ConfigurationReader {
         if let bytes = scope.quantity("request_body", "64MiB", size) {
             limits.requestBodyBytes = bytes
         }
-        if let bytes = scope.quantity("header_bytes", "64KiB", size) {
+        let headSize = { (text: String) in
+            size(text).flatMap { $0 <= Limits.headBytes ? $0 : nil }
+        }
+        if let bytes = scope.quantity("header_bytes", "64KiB (at most 16MiB)", headSize) {
             limits.headerBytes = bytes
         }
         if let count = scope.quantity("concurrent_requests", "10k", count) {

@@ -39,9 +39,12 @@ enum Quantities {
         Decimal.scaled(Array(text.filter { $0 != "_" }.utf8).span, digits: 9)
     }
 
-    /// Dollars per million tokens, in pico-dollars per token.
+    /// Dollars per million tokens, in pico-dollars per token; nil also for more than a dollar per
+    /// token, which no sum of costs would hold.
     static func picodollarsPerToken(_ text: String) -> Int64? {
-        Decimal.scaled(Array(text.utf8).span, digits: 6)
+        Decimal.scaled(Array(text.utf8).span, digits: 6).flatMap {
+            $0 <= 1_000_000_000_000 ? $0 : nil
+        }
     }
 
     private static func scaled(_ text: String, units: [(String, Int)]) -> Int? {

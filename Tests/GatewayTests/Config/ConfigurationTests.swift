@@ -107,6 +107,8 @@ import Wire
             "a port of its own"
         ),
         ("listeners: [{address: localhost:9090}]", 1, 12, "a port of its own"),
+        ("limits: {header_bytes: 17MiB}", 1, 24, "at most 16MiB"),
+        ("prices: {m: {input: 1000001}}", 1, 21, "US dollars per million"),
         ("tenants: [{name: a}, {name: a}]", 1, 29, "two tenants"),
         ("tenants: [{name: ''}]", 1, 11, "needs \"name\""),
         ("tenants: [{name: a, keys: [{value: ''}]}]", 1, 28, "must not be empty"),
