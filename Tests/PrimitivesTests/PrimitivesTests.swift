@@ -47,6 +47,18 @@ import Testing
     }
 }
 
+extension TimerWheelTests {
+    @Test func `a timer for the end of time is one like any other`() {
+        var wheel = TimerWheel(now: Instant(nanoseconds: 0))
+        wheel.arm(1, at: Instant(nanoseconds: 5).advanced(byMilliseconds: .max))
+        let wake = wheel.nextWake()
+        #expect(wake.map { $0.nanoseconds > UInt64(Int64.max) } == true)
+        var due: [Int] = []
+        wheel.advance(to: Instant(nanoseconds: 1 << 60), due: &due)
+        #expect(due.isEmpty)
+    }
+}
+
 @Suite struct SlabTests {
     @Test func `a handle finds its own occupant only`() {
         var slab = Slab<String>(capacity: 1)

@@ -8,6 +8,8 @@ public struct TimerWheel: ~Copyable {
     public static let tickNanoseconds: UInt64 = 4_000_000
     private static let slotCount = 2048
     private static let none: Int32 = -1
+    /// The last one that `Instant` has.
+    private static let lastTick = UInt64.max / tickNanoseconds
 
     private struct Entry {
         var deadlineTick: UInt64 = 0
@@ -37,7 +39,7 @@ public struct TimerWheel: ~Copyable {
         if entries[index].slot != Self.none { unlink(index) }
         let ticks = deadline.nanoseconds / Self.tickNanoseconds
         let rounded = deadline.nanoseconds % Self.tickNanoseconds == 0 ? ticks : ticks + 1
-        let tick = max(rounded, currentTick + 1)
+        let tick = min(max(rounded, currentTick + 1), Self.lastTick)
         let slot = Int(tick % UInt64(Self.slotCount))
         entries[index] = Entry(
             deadlineTick: tick, next: heads[slot], previous: Self.none, slot: Int32(slot))
