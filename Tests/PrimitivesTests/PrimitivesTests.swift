@@ -47,6 +47,17 @@ import Testing
     }
 }
 
+@Suite struct TimeTests {
+    @Test(arguments: [Int64.min, Int64.min + 999, -1_000, -1, 0, 999, Int64.max])
+    func `every time has a date`(_ milliseconds: Int64) {
+        let time = WallTime(milliseconds: milliseconds)
+        let rest = Int128(milliseconds) - Int128(time.seconds) * 1000
+        #expect((0..<1000).contains(rest))
+        #expect(CivilDate(time).millisecond == Int(rest))
+        #expect(RFC3339.text(time).hasSuffix("Z"))
+    }
+}
+
 extension TimerWheelTests {
     @Test func `a timer for the end of time is one like any other`() {
         var wheel = TimerWheel(now: Instant(nanoseconds: 0))

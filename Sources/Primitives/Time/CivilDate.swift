@@ -40,7 +40,8 @@ public struct CivilDate: Equatable, Sendable {
         hour = rest / 3600
         minute = rest / 60 % 60
         second = rest % 60
-        millisecond = Int(time.milliseconds - seconds * 1000)
+        // Not the difference to the seconds: near the end of time it would not fit.
+        millisecond = Int((time.milliseconds % 1000 + 1000) % 1000)
     }
 
     /// Midnight UTC of a calendar day; months beyond 12 carry into the next year.
