@@ -127,7 +127,8 @@ struct LimitAccount: Sendable {
     /// The time in which so much leaks, rounded up.
     private static func milliseconds(_ units: Int128, _ limit: LimitConfiguration) -> Int {
         let leak = Int128(limit.amount) * 1_000_000
-        return Int(clamping: (units + leak - 1) / leak)
+        // Nobody waits for longer, and whoever rounds it cannot overflow.
+        return Int(clamping: min((units + leak - 1) / leak, 1 << 53))
     }
 }
 

@@ -1,6 +1,7 @@
 import Primitives
 import Testing
 import Translation
+import Wire
 
 @testable import Gateway
 
@@ -55,6 +56,23 @@ import Translation
         account.advance(limit, now: start, wall: wall)
         account.charge(180, limit)
         #expect(account.verdict(on: 1, limit, wall: wall) == .after(milliseconds: 121_000))
+    }
+
+    @Test func `a wait for ever is one that can be told`() {
+        let limit = limit(1, .hour)
+        var account = LimitAccount(.hour)
+        account.advance(limit, now: start, wall: wall)
+        account.charge(.max, limit)
+        let entry = LimitEntry(limit, slot: 0, isNew: true)
+        let refusal = LimitRefusal(entry, account.verdict(on: 1, limit, wall: wall))
+        #expect(refusal?.error().retryAfterSeconds.map { $0 > 1_000_000_000 } == true)
+        var fields = HeaderFields()
+        var standing = RateLimitStanding()
+        let reset = account.resetMilliseconds(limit, wall: wall)
+        standing.add(
+            RateLimitStanding.Line(limit: 1, remaining: 0, resetMilliseconds: reset), .tokens)
+        standing.append(to: &fields)
+        #expect(fields.count == 3)
     }
 
     @Test func `another window forgets what was used, and not what is set aside`() {
