@@ -61,8 +61,9 @@ struct LedgerKeeper {
             oldest = nil
             attempt(.upkeep, "the journal cannot be read back") { keeper throws(SQLiteFailure) in
                 while let last = keeper.retired.last {
-                    if last.isNeeded { try keeper.readBack(last.segment, into: store) }
-                    last.segment.remove()
+                    var isSound = true
+                    if last.isNeeded { isSound = try keeper.readBack(last.segment, into: store) }
+                    isSound ? last.segment.remove() : keeper.setAside(last.segment)
                     keeper.retired.removeLast()
                 }
             }
@@ -71,14 +72,21 @@ struct LedgerKeeper {
         metrics.ledgerLagMicroseconds.set(Int(clamping: lag))
     }
 
-    /// Adds the rows that were left to a segment because too many waited.
+    /// Adds the rows that were left to a segment because too many waited. False: not all of it
+    /// could be read.
     private func readBack(
         _ segment: JournalSegment, into store: LedgerStore
-    ) throws(SQLiteFailure) {
+    ) throws(SQLiteFailure) -> Bool {
         var replay = JournalReplay(into: store)
-        _ = try replay.replaySettled(segment)
+        let isSound = try replay.replaySettled(segment)
         metrics.ledgerRows.add(replay.summary.settled)
         metrics.journalDamage.add(replay.summary.damaged)
+        return isSound
+    }
+
+    private func setAside(_ segment: JournalSegment) {
+        segment.setAside()
+        report("error", "\(segment.path) is damaged; what could be read of it is in the ledger")
     }
 
     /// Brings the journal to the disk itself, when it is time to.

@@ -73,6 +73,37 @@ import Translation
     }
 
     @Test(arguments: [true, false])
+    func `a segment whose rows are needed is kept when it is damaged`(_ isSound: Bool) throws {
+        let directory = freshDirectory()
+        let store = try LedgerStore(directory: directory)
+        let metrics = Metrics(shards: 1, version: "test")
+        let queue = LedgerQueue(waiting: metrics.ledgerWaiting, lost: metrics.ledgerLost)
+        let path = "\(directory)/x.journal"
+        let segment = try JournalSegment(creating: path)
+        var bytes: [UInt8] = []
+        JournalRecord.append(settled: ledgerRow("a"), to: &bytes)
+        if !isSound { bytes += [1, 2, 3] }
+        JournalRecord.append(settled: ledgerRow("b"), to: &bytes)
+        try segment.append(bytes, size: 0)
+        queue.begin(segment)
+        // So many wait that these are left to the segment.
+        metrics.ledgerWaiting.add(Limits.ledgerWaitingRows)
+        queue.add([ledgerRow("a"), ledgerRow("b")], areJournalled: true)
+        metrics.ledgerWaiting.add(-Limits.ledgerWaitingRows)
+        queue.begin(nil)
+        let reports = Locked<[String]>([])
+        var keeper = LedgerKeeper(metrics: metrics) { _, message in
+            reports.withLock { $0.append(message) }
+        }
+        keeper.collect(queue)
+        keeper.write(into: store)
+        #expect(try rowStates(in: directory) == ["a 200 -", "b 200 -"])
+        let files = FileSystem.names(in: directory).filter { $0.hasPrefix("x.") }
+        #expect(files == (isSound ? [] : ["x.journal.damaged"]))
+        #expect(reports.withLock { $0.count } == (isSound ? 0 : 1))
+    }
+
+    @Test(arguments: [true, false])
     func `a ledger that is taken away is followed by a new one`(_ withDirectory: Bool) throws {
         let directory = freshDirectory()
         let metrics = Metrics(shards: 1, version: "test")
