@@ -93,17 +93,22 @@ public final class JournalSegment: Sendable {
     /// - Throws: the `errno` value.
     func sync() throws(KernelFailure) {
         guard isUnsynced.exchange(false, ordering: .acquiringAndReleasing) else { return }
-        guard fdatasync(descriptor) == 0 else {
-            let number = errno
+        do throws(KernelFailure) {
+            guard fdatasync(descriptor) == 0 else { throw KernelFailure(number: errno) }
+            if isNew.load(ordering: .relaxed) { try syncName() }
+        } catch {
             isUnsynced.store(true, ordering: .releasing)
-            throw KernelFailure(number: number)
+            throw error
         }
-        // The name of a new file must last too.
-        guard isNew.exchange(false, ordering: .relaxed) else { return }
+    }
+
+    /// The name of a new file must last too.
+    private func syncName() throws(KernelFailure) {
         let folder = unsafe open(FileSystem.folder(of: path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { throw KernelFailure(number: errno) }
         defer { close(folder) }
         guard fsync(folder) == 0 else { throw KernelFailure(number: errno) }
+        isNew.store(false, ordering: .relaxed)
     }
 
     /// Whether somebody has deleted the file under us: what is written to it then is lost.
