@@ -299,7 +299,11 @@ public import Primitives
         if interest.contains(.read) { bits |= EPOLLIN.rawValue }
         if interest.contains(.write) { bits |= EPOLLOUT.rawValue }
         var event = unsafe epoll_event(events: bits, data: epoll_data_t(u64: token))
-        let result = unsafe epoll_ctl(epoll, operation, descriptor, &event)
+        var result = unsafe epoll_ctl(epoll, operation, descriptor, &event)
+        if result != 0, errno == ENOENT, operation == EPOLL_CTL_MOD {
+            // There was no room to watch it before.
+            result = unsafe epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event)
+        }
         precondition(result == 0 || errno == ENOMEM || errno == ENOSPC)
     }
 
