@@ -12,7 +12,7 @@ struct RouteReader {
     let backends: [BackendConfiguration]
 
     func read(_ scope: ConfigurationScope) -> [RouteConfiguration] {
-        var seen: [String] = []
+        var seen: Set<String> = []
         return scope.list("routes").compactMap { node in
             guard let route = ConfigurationScope(node, "a route", reader.problems) else {
                 return nil
@@ -21,10 +21,9 @@ struct RouteReader {
             guard let place = route.required("model", in: "a route"),
                 let model = route.text(place, "model")
             else { return nil }
-            if seen.contains(model) {
+            if !seen.insert(model).inserted {
                 reader.problems.add("there are two routes for \"\(model)\"", at: place)
             }
-            seen.append(model)
             return read(route, model: model)
         }
     }

@@ -18,7 +18,7 @@ struct TenantReader {
                     + "loopback addresses only",
                 at: scope["tenants"] ?? scope["listeners"] ?? scope.node)
         }
-        var seen: [String] = []
+        var seen: Set<String> = []
         var known = KnownKeys()
         return nodes.compactMap { node in
             guard let tenant = ConfigurationScope(node, "a tenant", reader.problems) else {
@@ -28,10 +28,9 @@ struct TenantReader {
             guard let place = tenant.required("name", in: "a tenant"),
                 let name = tenant.text(place, "name")
             else { return nil }
-            if seen.contains(name) {
+            if !seen.insert(name).inserted {
                 reader.problems.add("there are two tenants \"\(name)\"", at: place)
             }
-            seen.append(name)
             var result = TenantConfiguration(name: name)
             result.keys = tenant.list("keys").compactMap { readKey($0, &known) }
             result.models = readModels(tenant)
@@ -43,7 +42,7 @@ struct TenantReader {
     /// What earlier tenants and keys have: nothing may stand for two of them.
     private struct KnownKeys {
         var digests: Set<SHA256.Digest> = []
-        var subjects: [String] = []
+        var subjects: Set<String> = []
     }
 
     private func readKey(_ node: YAMLNode, _ known: inout KnownKeys) -> TenantConfiguration.Key? {
@@ -83,7 +82,7 @@ struct TenantReader {
 
     /// `{client_certificate: "CN=…"}`: who a verified certificate must be about.
     private func readSubject(
-        _ scope: ConfigurationScope, _ known: inout [String]
+        _ scope: ConfigurationScope, _ known: inout Set<String>
     ) -> String? {
         scope.allow(["client_certificate"], in: "a key")
         guard let subject = scope.text("client_certificate") else { return nil }
@@ -100,10 +99,9 @@ struct TenantReader {
                 "no listener asks for client certificates: set \"client_ca\" in a listener's "
                     + "\"tls\"", at: scope.node)
         }
-        if known.contains(subject) {
+        if !known.insert(subject).inserted {
             reader.problems.add("this client certificate stands twice", at: scope.node)
         }
-        known.append(subject)
         return subject
     }
 
