@@ -2,8 +2,6 @@
 #include "csys.h"
 
 #include <linux/filter.h>
-#include <pthread.h>
-#include <sched.h>
 #include <unistd.h>
 
 int csys_accept(int listener, struct sockaddr *address, socklen_t *length) {
@@ -15,13 +13,6 @@ int csys_steer_connections(int listener, unsigned position) {
     struct sock_fprog program = {.len = 1, .filter = steer};
     return setsockopt(
         listener, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program);
-}
-
-int csys_pin_to_processor(int processor) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(processor, &set);
-    return pthread_setaffinity_np(pthread_self(), sizeof set, &set);
 }
 
 char **csys_environment(void) { return environ; }

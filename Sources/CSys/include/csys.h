@@ -20,9 +20,6 @@ int csys_accept(int listener, struct sockaddr *address, socklen_t *length);
 /// take every new connection; where there is none, they are spread as before. 0, or -1 with errno.
 int csys_steer_connections(int listener, unsigned position);
 
-/// Binds the calling thread to one processor; 0 or an errno value.
-int csys_pin_to_processor(int processor);
-
 /// The process environment, which Swift 6 will not let us read as a global.
 char **csys_environment(void);
 

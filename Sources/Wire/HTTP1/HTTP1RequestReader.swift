@@ -35,11 +35,6 @@ public struct HTTP1RequestReader: ~Copyable {
     /// A reader for a new connection.
     public init(limits: HTTP1Limits) { self.limits = limits }
 
-    /// Whether nothing of a request has been read.
-    public var isBetweenRequests: Bool {
-        if case .head = state { true } else { false }
-    }
-
     /// The next event from `bytes[position...]`; `position` moves behind what was used.
     public mutating func next(_ bytes: Span<UInt8>, position: inout Int) -> Event {
         do throws(HTTPFailure) {

@@ -22,8 +22,6 @@ public struct HTTP2ErrorCode: Sendable, Equatable {
     public static let cancel = HTTP2ErrorCode(number: 0x8)
     /// The peer costs too much.
     public static let enhanceYourCalm = HTTP2ErrorCode(number: 0xb)
-    /// The peer wants HTTP/1.1 for this request.
-    public static let http11Required = HTTP2ErrorCode(number: 0xd)
 }
 
 /// Who is to be told about a stream: two words that only the session's user understands.

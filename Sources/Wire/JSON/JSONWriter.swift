@@ -72,7 +72,8 @@ public struct JSONWriter: Sendable {
         guard !isPlain, text.unicodeScalars.contains(where: PrintableText.isUnsafe) else {
             return string(text: text)
         }
-        beginString()
+        separate()
+        bytes.append(UInt8(ascii: "\""))
         for scalar in text.unicodeScalars {
             if scalar.value >= 0x7f, PrintableText.isUnsafe(scalar) {
                 bytes.append("\\u")
@@ -82,7 +83,7 @@ public struct JSONWriter: Sendable {
                 appendEscaped(Array(String(scalar).utf8).span)
             }
         }
-        endString()
+        bytes.append(UInt8(ascii: "\""))
     }
 
     /// A string with any UTF-8 text.
@@ -93,18 +94,6 @@ public struct JSONWriter: Sendable {
         separate()
         appendQuoted(text)
     }
-
-    /// Begins a string that is written in pieces with `appendToString`.
-    public mutating func beginString() {
-        separate()
-        bytes.append(UInt8(ascii: "\""))
-    }
-
-    /// A piece of a string; pieces may be cut anywhere.
-    public mutating func appendToString(_ text: Span<UInt8>) { appendEscaped(text) }
-
-    /// Ends a string that was written in pieces.
-    public mutating func endString() { bytes.append(UInt8(ascii: "\"")) }
 
     /// A whole number.
     public mutating func integer(_ number: Int) { integer(Int64(number)) }

@@ -126,9 +126,6 @@ public struct SSEParser: Sendable {
         return line.lowerBound - eventStart..<line.upperBound - eventStart
     }
 
-    /// Whether bytes of an incomplete event are left.
-    public var hasPartialEvent: Bool { buffer.count > eventEnd }
-
     /// A CR that ends an event takes a LF behind it along, when it is there already.
     private mutating func endOfEvent() -> Int {
         guard endsWithReturn, scanned < buffer.count, buffer[scanned] == 0x0a else {
