@@ -28,6 +28,25 @@ public indirect enum CredentialSource: Sendable {
     case instance(InstanceMetadata)
 }
 
+extension BackendCredential {
+    /// Whether it can be sent: visible ASCII only (RFC 9110 section 5.5). Metadata services and
+    /// commands answer with anything.
+    public var fitsHeaderFields: Bool {
+        switch self {
+        case .none: true
+        case .bearer(let key): Self.isVisible(key.exposed)
+        case .aws(let keys):
+            Self.isVisible(Array(keys.accessKeyID.utf8))
+                && Self.isVisible(keys.secretAccessKey.exposed)
+                && Self.isVisible(keys.sessionToken?.exposed ?? [])
+        }
+    }
+
+    private static func isVisible(_ text: [UInt8]) -> Bool {
+        text.allSatisfy { $0 > 0x20 && $0 < 0x7f }
+    }
+}
+
 /// What is asked of STS.
 public struct RoleRequest: Sendable, Equatable {
     /// The role.

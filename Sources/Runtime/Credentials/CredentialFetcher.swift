@@ -17,8 +17,12 @@ struct CredentialFetcher {
 
     /// Fetches; blocks for as long as that takes.
     func fetch(_ source: CredentialSource) throws(CredentialFailure) -> BackendCredential {
-        if case .bearer(let key) = source { return .bearer(key) }
-        return .aws(try keys(source))
+        let credential: BackendCredential =
+            if case .bearer(let key) = source { .bearer(key) } else { .aws(try keys(source)) }
+        guard credential.fitsHeaderFields else {
+            throw CredentialFailure("the credentials hold what no header field may")
+        }
+        return credential
     }
 
     private func keys(_ source: CredentialSource) throws(CredentialFailure) -> AWSCredentials {

@@ -136,6 +136,15 @@ import Translation
         }
     }
 
+    @Test(arguments: [("t", true), ("t\\r\\nx: y", false), ("t t", false), ("é", false)])
+    func `credentials that no header field may hold are told apart`(
+        _ token: String, _ fits: Bool
+    ) throws {
+        let json = #"{"AccessKeyId":"a","SecretAccessKey":"s","Token":"\#(token)"}"#
+        let keys = try CredentialJSON.read(Array(json.utf8))
+        #expect(BackendCredential.aws(keys).fitsHeaderFields == fits)
+    }
+
     @Test(arguments: [
         ("eu-central-1", "bedrock-runtime.eu-central-1.amazonaws.com"),
         ("cn-north-1", "bedrock-runtime.cn-north-1.amazonaws.com.cn"),
