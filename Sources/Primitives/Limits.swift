@@ -298,6 +298,9 @@ public enum Limits {
     public static let multiplexedReadBytes = 16 << 10
     /// Larger ones are given back.
     public static let spareBufferBytes = 64 << 10
+    /// A buffer that a worker uses for one request after another is given back when it has grown
+    /// beyond this: one long body must not stay for good.
+    public static let keptBufferBytes = 1 << 20
     /// The longest `drain.delay` and `drain.timeout`: no supervisor waits longer.
     public static let drainMilliseconds = 3_600_000
     /// Before its listeners are closed, a process that is told to end lets another one have the new

@@ -87,7 +87,7 @@ public final class ExchangeOrders {
             swap(&spareFields, &last.fields)
             spareFields.removeAll()
         }
-        if !body.isEmpty { body.removeAll(keepingCapacity: true) }
+        if !body.isEmpty { body.removeAll(keepingCapacity: body.count <= Limits.keptBufferBytes) }
         ending = .open
         if trailers.count > 0 { trailers = HeaderFields() }
         if !upstream.isEmpty { upstream.removeAll(keepingCapacity: true) }

@@ -349,6 +349,7 @@ extension Worker where K: ~Copyable {
             isAlive = true
         } else {
             isAlive = bytes.isEmpty || sendToClient(handle, bytes.span)
+            if bytes.count > Limits.keptBufferBytes { bytes = [] }
         }
         swap(&bytes, &writeBuffer)
         guard isAlive else { return }

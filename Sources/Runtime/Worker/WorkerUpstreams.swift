@@ -197,6 +197,7 @@ extension Worker where K: ~Copyable {
             host: pools[upstreams[handle].pool].backend.hostField, fields: request.fields,
             bodyLength: request.body.count, into: &bytes)
         let isAlive = upstreams[handle].transport.send(&bytes, body: request.body, &kernel)
+        if bytes.count > Limits.keptBufferBytes { bytes = [] }
         swap(&bytes, &writeBuffer)
         // A server that does not take our certificate says so before it closes: what it said is
         // read first, in the next turn.
