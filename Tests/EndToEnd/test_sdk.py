@@ -141,7 +141,7 @@ def test_embeddings_keep_their_order(gateway, client, model, count):
 def test_models(start, simulator, client):
     tenants = ('  - {name: demo, keys: [{value: sk-demo}], models: ["*"]}\n'
                '  - {name: small, keys: [{value: sk-small}], models: ["claude-*"]}\n'
-               '  - {name: exact, keys: [{value: sk-exact}], models: [titan, llama-7, "llama-8*"]}\n')
+               '  - {name: exact, keys: [{value: sk-exact}], models: [titan, llama-7, llama-7, "llama-8*"]}\n')
     gateway = start(standard_config(simulator.port, tenants=tenants))
     assert [m.id for m in client(gateway).models.list()] == ["claude-3-5-sonnet", "titan"]
     assert [m.id for m in client(gateway, key="sk-small").models.list()] == ["claude-3-5-sonnet"]

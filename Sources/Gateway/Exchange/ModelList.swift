@@ -24,8 +24,9 @@ struct ModelList {
     private var names: [String] {
         let routes = plan.routes.filter { !$0.isGlob }.map(\.name)
         let own = plan.tenants[tenant].models.filter { !$0.isGlob }.map(\.text)
+        var listed = Set(routes)
         return routes.filter { plan.isAllowed($0, tenant: tenant) }
-            + own.filter { !routes.contains($0) && plan.route(for: $0) != nil }
+            + own.filter { listed.insert($0).inserted && plan.route(for: $0) != nil }
     }
 
     /// One model; nil when the tenant may not use it or no route serves it.
