@@ -227,7 +227,7 @@ public enum Limits {
     public static let hopelessRetrySeconds = 60
     /// How often a worker compares its reservations with what is set aside, if it is awake.
     public static let reservationAuditMilliseconds = 1_000
-    /// Of so many tenants each time: a fifth of a millisecond.
+    /// Of so many tenants each time: requests wait meanwhile.
     public static let tenantsPerAudit = 500
     /// The largest answer that is believed when averages are learned: models' own limit.
     public static let estimatedOutputTokens = 131_072

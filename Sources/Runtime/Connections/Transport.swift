@@ -108,6 +108,15 @@ struct Transport: ~Copyable {
         return flush(&kernel)
     }
 
+    /// Closes the descriptor; over TLS the peer is told that nothing was cut off, if it has room.
+    mutating func close(_ kernel: inout some Kernel & ~Copyable) {
+        if tls != nil {
+            tls?.close()
+            _ = flushTLS(&kernel)
+        }
+        kernel.close(descriptor)
+    }
+
     /// Sends what is kept; called when the descriptor is writable. False: the connection is broken.
     mutating func flush(_ kernel: inout some Kernel & ~Copyable) -> Bool {
         while backlog > 0 {

@@ -24,11 +24,7 @@ extension Worker where K: ~Copyable {
     /// Closes a client's connection; its exchange, if any, learns that the client has gone.
     mutating func closeClient(_ handle: Handle) {
         var connection = clients.remove(handle)
-        if connection.transport.tls != nil {
-            connection.transport.tls?.close()
-            _ = connection.transport.flushTLS(&kernel)
-        }
-        kernel.close(connection.transport.descriptor)
+        connection.transport.close(&kernel)
         wheel.cancel(TimerSlot.client(Int(handle.index)).index)
         plan.metrics.clientConnections.add(-1)
         switch connection.state {

@@ -192,11 +192,7 @@ extension Worker where K: ~Copyable {
     /// Closes a connection. Legs that still use it are not told, see `upstreamLost`.
     mutating func closeUpstream(_ handle: Handle) {
         var connection = upstreams.remove(handle)
-        if connection.transport.tls != nil {
-            connection.transport.tls?.close()
-            _ = connection.transport.flushTLS(&kernel)
-        }
-        kernel.close(connection.transport.descriptor)
+        connection.transport.close(&kernel)
         wheel.cancel(TimerSlot.upstream(Int(handle.index)).index)
         plan.metrics.upstreamConnections.add(-1)
         let pool = connection.pool
