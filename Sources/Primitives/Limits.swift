@@ -247,6 +247,9 @@ public enum Limits {
     public static let pendingMessages = 1_000
     /// At the end, a reader of a log that stalls is waited for this long.
     public static let logFarewellMilliseconds = 2_000
+    /// A thread that has nothing to do looks around this often all the same: files change and go
+    /// without a word.
+    public static let lookAroundMilliseconds = 1_000
 
     // MARK: Journal and ledger
 

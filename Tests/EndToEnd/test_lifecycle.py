@@ -2,11 +2,13 @@
 
 import json
 import os
+import pathlib
 import random
 import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.error
 
 import h2.events
@@ -354,3 +356,17 @@ def test_a_changed_file_is_read_and_a_wrong_one_changes_nothing(start, simulator
     # It was told once, however often the file was looked at.
     assert reloads(gateway, "rejected") == 1
     gateway.wait_until_told("needs a restart: state, log.level")
+
+
+def test_an_idle_gateway_sleeps(gateway):
+    def wakes():
+        tasks = pathlib.Path(f"/proc/{gateway.process.pid}/task").iterdir()
+        lines = [line for task in tasks for line in (task / "status").read_text().splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
+
+    httpx.post(f"{gateway.url}/chat/completions", json=chat(), headers=HEADERS).raise_for_status()
+    wait_for(lambda: gateway.rows())
+    before = wakes()
+    time.sleep(2)
+    # Three threads look around once a second; polling every 20 ms would be 50 a second for each.
+    assert wakes() - before < 40

@@ -7,11 +7,11 @@ import Translation
 /// The current credential of one backend, for all workers: a snapshot behind a lock, kept fresh by
 /// a thread of its own off the data path (design D11).
 final class CredentialStore: Sendable {
-    private static let pollMicroseconds: UInt32 = 200_000
     private static let forcedPauseSeconds: Int64 = 5
 
     private let snapshot: Locked<BackendCredential?>
     private let isRefused = Atomic<Bool>(false)
+    private let bell = Doorbell()
     private let fetchCount = Atomic<Int>(0)
     private let isFixed: Bool
 
@@ -30,8 +30,8 @@ final class CredentialStore: Sendable {
         snapshot = Locked(nil)
         isFixed = false
         do throws(KernelFailure) {
-            let thread = try BackgroundThread { [weak self] in
-                Self.keepFresh({ self }, find, report)
+            let thread = try BackgroundThread { [weak self, bell] in
+                Self.keepFresh({ self }, bell, find, report)
             }
             thread.detach()
         } catch {
@@ -52,17 +52,21 @@ final class CredentialStore: Sendable {
     var generation: Int? { isFixed ? nil : fetchCount.load(ordering: .acquiring) }
 
     /// The backend refused the credential: get another one soon.
-    func wasRefused() { isRefused.store(true, ordering: .relaxed) }
+    func wasRefused() {
+        isRefused.store(true, ordering: .relaxed)
+        bell.ring()
+    }
 
     /// The old credential serves until it expires, whatever happens here.
     private static func keepFresh(
-        _ store: () -> CredentialStore?,
+        _ store: () -> CredentialStore?, _ bell: Doorbell,
         _ find: () throws(CredentialFailure) -> BackendCredential, _ report: (String) -> Void
     ) {
         var next: WallTime? = SystemClock.wallTime()
         var lastForced = WallTime(milliseconds: 0)
         var isFailing = false
         while let current = store() {
+            bell.answer()
             let now = SystemClock.wallTime()
             let isForced =
                 current.isRefused.exchange(false, ordering: .relaxed)
@@ -84,7 +88,7 @@ final class CredentialStore: Sendable {
                     next = RefreshPolicy.retry(now: now)
                 }
             }
-            usleep(pollMicroseconds)
+            bell.wait(atMostMilliseconds: Limits.lookAroundMilliseconds)
         }
     }
 }

@@ -30,11 +30,14 @@ public final class LedgerQueue: Sendable {
     private let pending = Locked(Pending())
     private let waiting: Gauge
     private let lost: Gauge
+    private let bell: Doorbell?
 
-    /// An empty queue; it counts rows that wait, over all queues, and those that are lost.
-    public init(waiting: Gauge = Gauge(), lost: Gauge = Gauge()) {
+    /// An empty queue; it counts rows that wait, over all queues, and those that are lost. Rows
+    /// ring the bell.
+    public init(waiting: Gauge = Gauge(), lost: Gauge = Gauge(), bell: Doorbell? = nil) {
         self.waiting = waiting
         self.lost = lost
+        self.bell = bell
     }
 
     /// Takes rows; `rows` is empty then. When too many wait already, they are left to the journal
@@ -55,6 +58,7 @@ public final class LedgerQueue: Sendable {
             }
         }
         rows.removeAll()
+        bell?.ring()
     }
 
     /// Another segment is written from now on, or none; the former one is given up.

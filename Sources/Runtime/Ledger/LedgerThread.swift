@@ -8,10 +8,13 @@ import Synchronization
 /// A batch that SQLite refuses (disk full, file locked) is kept and tried again: rows are never
 /// dropped here.
 public final class LedgerThread: Sendable {
+    /// Rows that come within it are written together: few transactions are better than many.
     private static let pauseMicroseconds: UInt32 = 50_000
 
+    /// One for each worker.
+    public let queues: [LedgerQueue]
+    private let bell: Doorbell
     private let isStopping = Atomic<Bool>(false)
-    private let queues: [LedgerQueue]
     private let metrics: Metrics
     private let report: @Sendable (_ level: String, _ message: String) -> Void
     private let settings: Locked<LedgerConfiguration>
@@ -20,10 +23,14 @@ public final class LedgerThread: Sendable {
     /// A thread that does not run yet; `report` receives problems, once each time they begin, and
     /// what came of the journals of former runs, at levels of swift-log.
     public init(
-        queues: [LedgerQueue], metrics: Metrics, settings: LedgerConfiguration,
+        workers: Int, metrics: Metrics, settings: LedgerConfiguration,
         report: @escaping @Sendable (_ level: String, _ message: String) -> Void
     ) {
-        self.queues = queues
+        let bell = Doorbell()
+        self.bell = bell
+        queues = (0..<workers).map { _ in
+            LedgerQueue(waiting: metrics.ledgerWaiting, lost: metrics.ledgerLost, bell: bell)
+        }
         self.metrics = metrics
         self.settings = Locked(settings)
         self.report = report
@@ -56,6 +63,7 @@ public final class LedgerThread: Sendable {
     /// Writes everything that waits, and ends.
     public func stop() {
         isStopping.store(true, ordering: .releasing)
+        bell.ring()
         let running = thread.withLock { thread -> BackgroundThread? in
             let running = thread
             thread = nil
@@ -96,6 +104,7 @@ public final class LedgerThread: Sendable {
         _ store: LedgerStore, _ keeper: inout LedgerKeeper, journals: String
     ) -> Bool {
         while true {
+            bell.answer()
             let isLast = isStopping.load(ordering: .acquiring)
             let settings = settings.withLock { $0 }
             for queue in queues { keeper.collect(queue) }
@@ -105,7 +114,15 @@ public final class LedgerThread: Sendable {
             keeper.sync(every: settings.syncMilliseconds)
             keeper.lookAfter(
                 store, journals: journals, retention: settings.retentionMilliseconds)
+            bell.wait(atMostMilliseconds: settings.longestPauseMilliseconds)
             usleep(Self.pauseMicroseconds)
         }
+    }
+}
+
+extension LedgerConfiguration {
+    /// What the workers write to their journals rings no bell, and is to reach the disk in time.
+    fileprivate var longestPauseMilliseconds: Int {
+        min(syncMilliseconds ?? Limits.lookAroundMilliseconds, Limits.lookAroundMilliseconds)
     }
 }

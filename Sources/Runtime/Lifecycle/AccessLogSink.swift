@@ -31,6 +31,7 @@ public final class AccessLogSink: Sendable {
                 pending.lines.append(contentsOf: lines)
             }
         }
+        thread.ring()
     }
 
     /// Writes everything that waits.

@@ -13,19 +13,23 @@ final class LogThread: Sendable {
         case stalled
     }
 
+    /// What comes within it is written at once.
     private static let pauseMicroseconds: UInt32 = 20_000
 
+    private let bell = Doorbell()
     private let hasStarted = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
     private let hasStopped = Atomic<Bool>(false)
 
-    /// Calls `flush` now and again, and once more at the end.
+    /// Calls `flush` soon after something was said, and once more at the end.
     /// - Throws: the `errno` value when the system has no thread to give.
     func start(_ flush: @escaping @Sendable () -> Void) throws(KernelFailure) {
         let thread = try BackgroundThread { [self] in
             while !isStopping.load(ordering: .acquiring) {
                 flush()
+                bell.wait(atMostMilliseconds: Limits.lookAroundMilliseconds)
                 usleep(Self.pauseMicroseconds)
+                bell.answer()
             }
             flush()
             hasStopped.store(true, ordering: .releasing)
@@ -35,10 +39,14 @@ final class LogThread: Sendable {
         hasStarted.store(true, ordering: .releasing)
     }
 
+    /// There is something to write.
+    func ring() { bell.ring() }
+
     /// Has everything written that waits, if somebody reads it.
     func stop() -> Farewell {
         guard hasStarted.load(ordering: .acquiring) else { return .hadNoThread }
         isStopping.store(true, ordering: .releasing)
+        bell.ring()
         let until = SystemClock.now().advanced(byMilliseconds: Limits.logFarewellMilliseconds)
         while !hasStopped.load(ordering: .acquiring) {
             guard SystemClock.now() < until else { return .stalled }

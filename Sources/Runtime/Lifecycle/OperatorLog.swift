@@ -40,6 +40,7 @@ public final class OperatorLog: Sendable {
                 pending.lostMessages += 1
             }
         }
+        thread.ring()
     }
 
     private func flush() {

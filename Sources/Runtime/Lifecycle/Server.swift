@@ -59,7 +59,6 @@ public final class Server: Sendable {
     let surroundings: Surroundings
     let metrics: Metrics
     let ledger: LedgerThread
-    private let queues: [LedgerQueue]
     let logSink = AccessLogSink()
     private let resolver = Resolver()
     let running: Locked<Running>
@@ -72,6 +71,7 @@ public final class Server: Sendable {
     let isDraining = Atomic<Bool>(false)
     /// Workers that have served their last client.
     let finishedWorkers = Atomic<Int>(0)
+    private let workerEnds = Doorbell()
     /// Requests that a drain has broken off.
     let brokenOff = Atomic<Int>(0)
     let workerCount: Int
@@ -91,12 +91,9 @@ public final class Server: Sendable {
         workerCount = configuration.workers ?? max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
         let metrics = Metrics(shards: workerCount + 1, version: surroundings.version)
         self.metrics = metrics
-        queues = (0...workerCount).map { _ in
-            LedgerQueue(waiting: metrics.ledgerWaiting, lost: metrics.ledgerLost)
-        }
         let log = surroundings.log
         ledger = LedgerThread(
-            queues: queues, metrics: metrics, settings: configuration.ledger, report: log)
+            workers: workerCount + 1, metrics: metrics, settings: configuration.ledger, report: log)
         let builder = PlanBuilder(
             configuration: configuration, environment: surroundings.environment, log: log)
         var fingerprints = Self.fingerprints(builder.watchedFiles)
@@ -199,10 +196,11 @@ public final class Server: Sendable {
             let box = WorkerBox(
                 Worker(
                     kernel: kernel, listeners: listeners, plan: plan, role: role, shard: shard,
-                    workerCount: workerCount, ledger: queues[shard]))
+                    workerCount: workerCount, ledger: ledger.queues[shard]))
             let thread = try BackgroundThread { [self] in
                 brokenOff.wrappingAdd(box.run(), ordering: .releasing)
                 finishedWorkers.wrappingAdd(1, ordering: .releasing)
+                workerEnds.ring()
             }
             return (thread, mailbox)
         } catch {
@@ -218,7 +216,7 @@ public final class Server: Sendable {
         let log = surroundings.log
         return JournalWriter(
             directory: JournalReplay.directory(in: state), start: startID, shard: shard,
-            queue: queues[shard]
+            queue: ledger.queues[shard]
         ) { log("error", $0) }
     }
 
@@ -298,16 +296,32 @@ public final class Server: Sendable {
 
     /// Waits for signals until the last request has ended; in between it looks after changed files.
     private func supervise(adminMailbox: Mailbox?) {
-        var turns = 0
+        var lookedAt = SystemClock.now()
         while finishedWorkers.load(ordering: .acquiring) < workerCount {
-            var entry = pollfd(fd: signals, events: Int16(POLLIN), revents: 0)
-            _ = unsafe poll(&entry, 1, 20)
-            if entry.revents & Int16(POLLIN) != 0 { handle(readSignal(), adminMailbox) }
-            turns += 1
-            guard turns % 50 == 0, !isDraining.load(ordering: .acquiring) else { continue }
+            if awaitSignal() { handle(readSignal(), adminMailbox) }
+            workerEnds.answer()
+            let now = SystemClock.now()
+            guard now.milliseconds(since: lookedAt) >= Limits.lookAroundMilliseconds,
+                !isDraining.load(ordering: .acquiring)
+            else { continue }
+            lookedAt = now
             reloadChangedFiles()
             renewTickets()
         }
+    }
+
+    /// Waits for a signal, for the end of a worker, or until it is time to look around. Whether
+    /// there is a signal.
+    private func awaitSignal() -> Bool {
+        var entries: [2 of pollfd] = [
+            pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+            pollfd(fd: workerEnds.descriptor, events: Int16(POLLIN), revents: 0),
+        ]
+        var span = entries.mutableSpan
+        _ = unsafe span.withUnsafeMutableBufferPointer {
+            unsafe poll($0.baseAddress, nfds_t($0.count), Int32(Limits.lookAroundMilliseconds))
+        }
+        return entries[0].revents & Int16(POLLIN) != 0
     }
 
     private func handle(_ signal: Int32, _ adminMailbox: Mailbox?) {

@@ -241,7 +241,7 @@ import Testing
         try Data().write(to: URL(fileURLWithPath: file))
         for directory in [file, file + "/state"] {
             let thread = LedgerThread(
-                queues: [], metrics: metrics, settings: LedgerConfiguration()
+                workers: 0, metrics: metrics, settings: LedgerConfiguration()
             ) { _, _ in }
             #expect(throws: SQLiteFailure.self) { try thread.start(directory: directory) }
         }

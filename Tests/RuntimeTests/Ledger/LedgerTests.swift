@@ -35,7 +35,7 @@ import Translation
         try Data().write(to: URL(fileURLWithPath: directory))
         let reports = Locked<[String]>([])
         let ledger = LedgerThread(
-            queues: [], metrics: Metrics(shards: 1, version: "test"),
+            workers: 0, metrics: Metrics(shards: 1, version: "test"),
             settings: LedgerConfiguration()
         ) { level, message in reports.withLock { $0.append("\(level): \(message)") } }
         let opened = Locked(false)
@@ -55,7 +55,7 @@ import Translation
         let directory = freshDirectory()
         let reports = Locked<[String]>([])
         let ledger = LedgerThread(
-            queues: [], metrics: Metrics(shards: 1, version: "test"),
+            workers: 0, metrics: Metrics(shards: 1, version: "test"),
             settings: LedgerConfiguration()
         ) { _, message in reports.withLock { $0.append(message) } }
         var opened = 0
@@ -107,12 +107,12 @@ import Translation
     func `a ledger that is taken away is followed by a new one`(_ withDirectory: Bool) throws {
         let directory = freshDirectory()
         let metrics = Metrics(shards: 1, version: "test")
-        let queue = LedgerQueue(waiting: metrics.ledgerWaiting, lost: metrics.ledgerLost)
         let reports = Locked<[String]>([])
         let thread = LedgerThread(
-            queues: [queue], metrics: metrics, settings: LedgerConfiguration()
+            workers: 1, metrics: metrics, settings: LedgerConfiguration()
         ) { level, message in reports.withLock { $0.append("\(level): \(message)") } }
         try thread.start(directory: directory)
+        let queue = thread.queues[0]
         queue.add([ledgerRow("a")], areJournalled: false)
         while metrics.ledgerRows.value < 1 { usleep(1000) }
         let files = FileManager.default
@@ -221,14 +221,13 @@ import Translation
 
     @Test func `everything that was queued is written before the thread ends`() throws {
         let directory = freshDirectory()
-        let queues = [LedgerQueue(), LedgerQueue()]
         let metrics = Metrics(shards: 1, version: "test")
         let thread = LedgerThread(
-            queues: queues, metrics: metrics, settings: LedgerConfiguration()
+            workers: 2, metrics: metrics, settings: LedgerConfiguration()
         ) { _, message in Issue.record("\(message)") }
         try thread.start(directory: directory)
         for index in 0..<2500 {
-            queues[index % 2].add([ledgerRow("\(index)")], areJournalled: false)
+            thread.queues[index % 2].add([ledgerRow("\(index)")], areJournalled: false)
         }
         thread.stop()
         let report = try self.report(directory)
