@@ -1,4 +1,5 @@
 import Glibc
+import Primitives
 
 /// A POSIX thread that runs one closure.
 @safe public final class BackgroundThread: @unchecked Sendable {
@@ -19,6 +20,23 @@ import Glibc
             throw KernelFailure(number: result)
         }
     }
+
+    /// Does `work` on a thread that gives way to all others of the process, and waits for it. Where
+    /// the system has no thread to give, it is done on this one.
+    static func givingWay<Result: Sendable>(_ work: @escaping @Sendable () -> Result) -> Result {
+        let result = Locked<Result?>(nil)
+        let thread = try? BackgroundThread {
+            // On Linux of this thread alone, although POSIX says of the process.
+            _ = nice(Self.courtesy)
+            let done = work()
+            result.withLock { $0 = done }
+        }
+        thread?.join()
+        return result.withLock { $0 } ?? work()
+    }
+
+    /// With it a thread gets a tenth of a core that another one would have for itself.
+    private static let courtesy: Int32 = 10
 
     /// Waits until the closure has returned. Call it once.
     public func join() { pthread_join(thread, nil) }

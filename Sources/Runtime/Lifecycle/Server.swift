@@ -63,6 +63,8 @@ public final class Server: Sendable {
     private let resolver = Resolver()
     let running: Locked<Running>
     let tickets: Locked<Tickets>
+    /// Plans that requests may still use.
+    let formerPlans = Locked<[Plan]>([])
     /// Held while a reload goes on: two at once would reach the workers in different orders.
     let reloading = Locked(())
     /// Where clients connect; other addresses need a restart.
@@ -307,6 +309,7 @@ public final class Server: Sendable {
             lookedAt = now
             reloadChangedFiles()
             renewTickets()
+            freeFormerPlans()
         }
     }
 

@@ -7,7 +7,7 @@ import Wire
 extension Server {
     /// Reads the configuration again. A wrong one changes nothing. nil when it was taken over.
     func reload() -> String? {
-        reloading.withLock { _ in
+        alone { [self] in
             // Before it is read: what changes from now on is seen at the next look.
             let fingerprint = FileSystem.fingerprint(surroundings.path) ?? ""
             switch surroundings.reread() {
@@ -19,6 +19,11 @@ extension Server {
                 return reject(problem)
             }
         }
+    }
+
+    /// Does what changes how we serve: nothing else that does meanwhile, and requests first.
+    private func alone<Result: Sendable>(_ work: @escaping @Sendable () -> Result) -> Result {
+        BackgroundThread.givingWay { [self] in reloading.withLock { _ in work() } }
     }
 
     /// Puts a configuration to work; `fingerprint` is its file's from before it was read.
@@ -50,6 +55,7 @@ extension Server {
                 configuration: configuration, plan: plan, listenerTLS: listenerTLS,
                 fingerprints: fingerprints)
             running.withLock { $0 = new }
+            formerPlans.withLock { $0.append(previous) }
             ledger.adopt(configuration.ledger)
             post(new)
         } catch {
@@ -97,16 +103,14 @@ extension Server {
         if found[path] != known[path], reload() == nil { return }
         // A wrong configuration does not keep new secrets out.
         guard found.contains(where: { $0.key != path && known[$0.key] != $0.value }) else { return }
-        _ = reloading.withLock { _ in
-            adopt(configuration, fingerprint: found[path] ?? "")
-        }
+        _ = alone { [self] in adopt(configuration, fingerprint: found[path] ?? "") }
     }
 
     /// Seals tickets with a new secret when it is time; clients with older ones make a whole
     /// handshake.
     func renewTickets() {
         guard SystemClock.now() >= tickets.withLock({ $0.until }) else { return }
-        reloading.withLock { _ in
+        alone { [self] in
             let configuration = running.withLock { $0.configuration }
             let builder = PlanBuilder(
                 configuration: configuration, environment: surroundings.environment,
@@ -122,6 +126,20 @@ extension Server {
                 return running
             }
             post(new)
+        }
+    }
+
+    /// Frees the plans that no request uses any more: a large one takes longer than a worker has.
+    func freeFormerPlans() {
+        let hasFree = formerPlans.withLock { plans in
+            plans.indices.contains { isKnownUniquelyReferenced(&plans[$0]) }
+        }
+        guard hasFree else { return }
+        BackgroundThread.givingWay { [self] in
+            formerPlans.withLock { plans in
+                for index in plans.indices.reversed()
+                where isKnownUniquelyReferenced(&plans[index]) { plans.remove(at: index) }
+            }
         }
     }
 
