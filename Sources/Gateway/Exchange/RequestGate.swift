@@ -143,7 +143,7 @@ struct RequestGate {
             message: isMetrics
                 ? "There are no metrics here: the admin listener has them (admin.address)."
                 : "There is no such endpoint here. Try POST /v1/chat/completions or "
-                    + "GET /v1/models.")
+                    + "GET /v1/models; the base URL of an SDK ends in /v1, once.")
     }
 
     private static func methodNotAllowed(_ allowed: StaticString) -> Decision {
