@@ -45,10 +45,20 @@ public final class PriceBook: Sendable {
             return match.price
         }
         if let price = builtin[model] { return price }
-        guard kind == "bedrock" else { return builtin["\(kind)/\(model)"] }
+        guard kind == "bedrock" else {
+            return builtin["\(kind)/\(model)"]
+                ?? Self.fineTunedBase(of: model).flatMap { builtin[$0] }
+        }
         guard let name = BedrockModelID.name(of: model) else { return nil }
         if let price = exactOverrides[name] ?? builtin[name] { return price }
         return builtin[BedrockModelID.withoutRegion(name)]
+    }
+
+    /// `ft:BASE` of a fine-tuned model's name, `ft:BASE:ORGANISATION:SUFFIX:ID`: all that were made
+    /// from one base cost the same. nil for other names.
+    private static func fineTunedBase(of model: String) -> String? {
+        guard model.hasPrefix("ft:") else { return nil }
+        return model.split(separator: ":").prefix(2).joined(separator: ":")
     }
 }
 

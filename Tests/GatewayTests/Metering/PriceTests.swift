@@ -59,6 +59,17 @@ import Translation
         #expect(price.cost(of: usage, serviceTier: "unheard-of") == 4_000_000)
     }
 
+    @Test func `a fine-tuned model costs what its base costs when it is fine-tuned`() {
+        let name = "ft:gpt-4o-mini-2024-07-18"
+        let base = book.price(for: name, kind: "openai")
+        #expect(base?.id == "builtin:\(name)")
+        for own in ["\(name):team::a1", "\(name):team:bot:a1", "\(name):team:bot:a1:ckpt-step-8"] {
+            #expect(book.price(for: own, kind: "openai")?.id == base?.id, "\(own)")
+        }
+        #expect(book.price(for: "ft:unheard-of:team::a1", kind: "openai") == nil)
+        #expect(book.price(for: "gpt-4o:team", kind: "openai") == nil)
+    }
+
     @Test func `absurd counts saturate instead of overflowing`() throws {
         let price = try #require(book.price(for: "mine", kind: "openai"))
         #expect(price.cost(of: TokenUsage(input: .max, output: .max), serviceTier: nil) > 0)
