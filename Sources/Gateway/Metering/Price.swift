@@ -93,18 +93,22 @@ public final class Price: Sendable {
         let input = figures.input ?? 0
         let output = figures.output ?? 0
         let cacheWrite = figures.cacheWrite ?? input
-        let oneHour = min(usage.cacheWriteOneHour, usage.cacheWrite)
-        let plainInput = usage.input - usage.cacheRead - usage.cacheWrite - usage.audioInput
-        let plainOutput = usage.output - usage.reasoning - usage.audioOutput
+        // Parts may overlap, such as audio that was cached, but never exceed the whole.
+        let read = min(usage.cacheRead, usage.input)
+        let written = min(usage.cacheWrite, usage.input - read)
+        let oneHour = min(usage.cacheWriteOneHour, written)
+        let audioInput = min(usage.audioInput, usage.input - read - written)
+        let reasoning = min(usage.reasoning, usage.output)
+        let audioOutput = min(usage.audioOutput, usage.output - reasoning)
         let parts: [8 of (tokens: Int, price: Int64)] = [
-            (plainInput, input),
-            (usage.cacheRead, figures.cacheRead ?? input),
-            (usage.cacheWrite - oneHour, cacheWrite),
+            (usage.input - read - written - audioInput, input),
+            (read, figures.cacheRead ?? input),
+            (written - oneHour, cacheWrite),
             (oneHour, figures.cacheWriteOneHour ?? cacheWrite),
-            (usage.audioInput, figures.audioInput ?? input),
-            (plainOutput, output),
-            (usage.reasoning, figures.reasoning ?? output),
-            (usage.audioOutput, figures.audioOutput ?? output),
+            (audioInput, figures.audioInput ?? input),
+            (usage.output - reasoning - audioOutput, output),
+            (reasoning, figures.reasoning ?? output),
+            (audioOutput, figures.audioOutput ?? output),
         ]
         var picodollars: Int64 = 0
         for index in parts.indices where parts[index].tokens > 0 {

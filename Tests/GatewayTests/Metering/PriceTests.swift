@@ -70,6 +70,18 @@ import Translation
         #expect(book.price(for: "gpt-4o:team", kind: "openai") == nil)
     }
 
+    @Test func `parts never cost more tokens than there are in all`() throws {
+        let price = try #require(book.price(for: "gpt-4o", kind: "openai"))
+        // 2.50 dollars per million, 1.25 from the cache, and 10.00 for the answer.
+        var usage = TokenUsage(input: 10, output: 5)
+        usage.cacheRead = 8
+        usage.audioInput = 6
+        #expect(price.cost(of: usage, serviceTier: nil) == 8 * 1250 + 2 * 2500 + 5 * 10_000)
+        usage.cacheRead = 20
+        usage.reasoning = 30
+        #expect(price.cost(of: usage, serviceTier: nil) == 10 * 1250 + 5 * 10_000)
+    }
+
     @Test func `absurd counts saturate instead of overflowing`() throws {
         let price = try #require(book.price(for: "mine", kind: "openai"))
         #expect(price.cost(of: TokenUsage(input: .max, output: .max), serviceTier: nil) > 0)
