@@ -135,8 +135,7 @@ final class OpenAICall: BackendCall {
     }
 
     func end(into output: inout StreamOutput) {
-        guard case .open = output.state else { return }
-        output.state = .failed(OpenAIErrors.incomplete)
+        stream?.end(into: &output)
     }
 
     func cut(_ usage: TokenUsage, into output: inout StreamOutput) {

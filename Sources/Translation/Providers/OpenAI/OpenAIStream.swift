@@ -33,6 +33,19 @@ struct OpenAIStream {
             output.state = .failed(OpenAIErrors.malformed("sent an event that is too long"))
         }
     }
+
+    /// The body has ended as HTTP. What is left of an event counts only if it is the terminator:
+    /// some servers leave out the blank line behind it.
+    mutating func end(into output: inout StreamOutput) {
+        guard case .open = output.state else { return }
+        parser.receive(Self.blankLine.span)
+        if (try? parser.next()) == true, parser.payload().equals("[DONE]") {
+            return chunks.passOn(parser, &output)
+        }
+        output.state = .failed(OpenAIErrors.incomplete)
+    }
+
+    private static let blankLine = [UInt8]("\n\n")
 }
 
 /// Passes events on. It keeps its memory from one event to the next.
