@@ -49,4 +49,17 @@ import Wire
             try play(OpenAIStreamTests.word + "data: [DONE]").state
                 == .failed(OpenAIErrors.incomplete))
     }
+
+    @Test(arguments: [#""choices":[],"#, #""choices":null,"#, ""])
+    func `a chunk of nothing but usage goes, with choices or without`(_ choices: String) throws {
+        let counts = #""usage":{"prompt_tokens":5,"completion_tokens":3}"#
+        let usage = #"data: {"id":"i",\#(choices)\#(counts)}"#
+        let rest = OpenAIStreamTests.finish + usage + "\n\n" + OpenAIStreamTests.done
+        let output = try play(rest)
+        #expect(output.usage == TokenUsage(input: 5, output: 3))
+        let text = String(decoding: output.bytes, as: UTF8.self)
+        #expect(text == OpenAIStreamTests.finish + OpenAIStreamTests.done)
+        let asked = try play(rest, wantsUsage: true)
+        #expect(String(decoding: asked.bytes, as: UTF8.self) == rest)
+    }
 }

@@ -154,11 +154,8 @@ private struct OpenAIChunkReader {
             editor.replace(tape.range(model), with: modelName)
         }
         guard !wantsUsage, let usage = members.usage else { return editor }
-        if let choices = members.choices, tape.next(after: choices) == choices + 1,
-            tape.kind(usage) == .object
-        {
-            return nil
-        }
+        let hasChoices = members.choices.map { tape.next(after: $0) > $0 + 1 } ?? false
+        if !hasChoices, tape.kind(usage) == .object { return nil }
         editor.removeMember(
             key: tape.range(usage - 1), value: tape.range(usage), ofObjectAt: tape.range(0),
             in: bytes)
