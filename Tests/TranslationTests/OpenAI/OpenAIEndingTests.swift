@@ -62,4 +62,25 @@ import Wire
         let asked = try play(rest, wantsUsage: true)
         #expect(String(decoding: asked.bytes, as: UTF8.self) == rest)
     }
+
+    @Test func `reasoning that is counted beside the answer is part of it`() throws {
+        // xAI's figures: the total alone tells.
+        let details = #""completion_tokens_details":{"reasoning_tokens":94}"#
+        let figures = [
+            (#""prompt_tokens":32,"completion_tokens":9,"total_tokens":135"#, 103),
+            (#""prompt_tokens":32,"completion_tokens":103,"total_tokens":135"#, 103),
+            (#""prompt_tokens":32,"completion_tokens":103"#, 103),
+        ]
+        for (counts, output) in figures {
+            let usage = #"data: {"choices":[],"usage":{\#(counts),\#(details)}}"# + "\n\n"
+            let tokens = try #require(try play(usage).usage)
+            #expect(tokens.input == 32 && tokens.output == output, "\(counts)")
+            #expect(tokens.reasoning == 94)
+        }
+    }
+
+    @Test func `a prompt that is not counted follows from the total`() throws {
+        let usage = #"data: {"choices":[],"usage":{"completion_tokens":5,"total_tokens":15}}"#
+        #expect(try play(usage + "\n\n").usage == TokenUsage(input: 10, output: 5))
+    }
 }

@@ -77,12 +77,17 @@ enum OpenAIUsage {
             }
         }
         func count(_ node: Int?) -> Int? { node.flatMap { tape.integer($0, in: bytes) } }
-        guard let input = count(prompt) ?? count(total) else { return nil }
+        let sum = count(total).map { TokenUsage.count($0) }
+        guard let known = count(prompt) ?? sum else { return nil }
         var tokens = TokenUsage()
-        tokens.input = TokenUsage.count(input)
         tokens.output = TokenUsage.count(count(completion))
+        tokens.input = TokenUsage.count(count(prompt) ?? known - tokens.output)
         if let promptDetails { read(prompt: promptDetails, tape, bytes, into: &tokens) }
         if let completionDetails { read(completion: completionDetails, tape, bytes, into: &tokens) }
+        // xAI counts reasoning beside the completion; only the total tells.
+        if sum == tokens.input + tokens.output + tokens.reasoning {
+            tokens.output += tokens.reasoning
+        }
         return tokens
     }
 
