@@ -160,6 +160,21 @@ struct YAMLNode {
         let reason = unsafe parser.problem.map { unsafe String(cString: $0) } ?? "not valid YAML"
         return ConfigurationProblem(
             line: Int(unsafe parser.problem_mark.line) + 1,
-            column: Int(unsafe parser.problem_mark.column) + 1, message: "YAML: \(reason)")
+            column: Int(unsafe parser.problem_mark.column) + 1,
+            message: "YAML: \(reason)\(unsafe hint(parser, reason))")
+    }
+
+    /// What to do about mistakes that are often made, and that libyaml's words do not help with.
+    private static func hint(_ parser: yaml_parser_t, _ reason: String) -> String {
+        let context = unsafe parser.context.map { unsafe String(cString: $0) } ?? ""
+        if reason.contains("alias") || context.contains("alias") {
+            return " (put a text that begins with * in quotes)"
+        }
+        guard reason.contains("cannot start any token"),
+            unsafe parser.buffer.pointer < parser.buffer.last
+        else { return "" }
+        let byte = unsafe parser.buffer.pointer.pointee
+        if byte == 0x09 { return " (indent with spaces, not with tabs)" }
+        return " (put a text that begins with \(Character(Unicode.Scalar(byte))) in quotes)"
     }
 }

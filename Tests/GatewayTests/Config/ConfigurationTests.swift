@@ -146,6 +146,10 @@ import Wire
             "go together"
         ),
         ("backends: {a: {kind: vllm, url: 'https://x', tls: {key: k}}}", 1, 57, "go together"),
+        ("routes:\n\t- {model: m}", 2, 1, "with spaces, not with tabs"),
+        ("routes: [{model: *}]", 1, 19, "begins with * in quotes"),
+        ("routes: [{model: *-mini}]", 1, 18, "begins with * in quotes"),
+        ("tenants: [{name: @a}]", 1, 18, "begins with @ in quotes"),
     ])
     func `a mistake is told with its place`(
         _ text: String, line: Int, column: Int, message: String
