@@ -14,9 +14,11 @@ struct ConfigurationFile {
                 "\(path): cannot be read. Name the file with --config, or begin with the "
                     + "gateway.yaml of the project.")
         }
+        let environment = FileSystem.environment()
         let reader = ConfigurationReader(
             folder: FilePath.folder(of: path), providers: ProviderCatalogue.all,
-            secrets: checkingSecrets ? PlanBuilder.resolver(FileSystem.environment()) : nil)
+            secrets: checkingSecrets ? PlanBuilder.resolver(environment) : nil,
+            region: PlanBuilder.region(environment))
         return reader.read(bytes)
     }
 

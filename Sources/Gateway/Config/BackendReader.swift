@@ -37,6 +37,7 @@ struct BackendReader {
         backend.url = scope["url"].flatMap { readURL($0, scope) }
         if kind == "bedrock" {
             scope.refuse(Self.dialectKeys, of: "openai or vllm", for: kind)
+            checkRegion(backend, scope, what)
         } else {
             _ = scope.required("url", in: what)
             scope.refuse(["region", "credentials"], of: "bedrock", for: kind)
@@ -57,6 +58,18 @@ struct BackendReader {
         backend.isLegacyDialect = scope.bool("legacy") ?? false
         backend.rewritesModel = scope.bool("rewrite_model") ?? false
         return backend
+    }
+
+    /// Without a region, or a URL in its place, nobody knows where Bedrock is.
+    private func checkRegion(
+        _ backend: BackendConfiguration, _ scope: ConfigurationScope, _ what: String
+    ) {
+        guard reader.secrets != nil, reader.region == nil, backend.region == nil,
+            scope["url"] == nil
+        else { return }
+        reader.problems.add(
+            "\(what) needs \"region\" (neither AWS_REGION nor the profile names one) or \"url\"",
+            at: scope.node)
     }
 
     /// `http(s)://host[:port][/path]`; no query, no user.

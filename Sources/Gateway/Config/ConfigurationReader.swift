@@ -14,14 +14,19 @@ public struct ConfigurationReader {
     let folder: String
     let kinds: [String]
     let secrets: SecretResolver?
+    let region: String?
     let problems = ProblemList()
 
     /// A reader for a file in `folder`, with the known kinds of backends. With `secrets`, it is
-    /// also checked that each secret can be had.
-    public init(folder: String, providers: [Provider], secrets: SecretResolver?) {
+    /// also checked that each secret can be had, and each backend's region; `region` is the one of
+    /// backends that name none.
+    public init(
+        folder: String, providers: [Provider], secrets: SecretResolver?, region: String? = nil
+    ) {
         self.folder = folder
         kinds = providers.map(\.kind)
         self.secrets = secrets
+        self.region = region
     }
 
     /// Reads the text of a file.

@@ -35,6 +35,11 @@ public struct PlanBuilder: Sendable {
         SecretResolver(environment: { environment[$0] }, readFile: { FileSystem.read($0) })
     }
 
+    /// The AWS region that the environment or the profile names.
+    public static func region(_ environment: [String: String]) -> String? {
+        chain(environment).region
+    }
+
     /// The plan.
     /// - Throws: the first thing that cannot be had, such as a certificate that does not parse.
     public func build(metrics: Metrics, previous: Plan?) throws(PlanFailure) -> Plan {

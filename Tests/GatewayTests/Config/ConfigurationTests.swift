@@ -328,6 +328,23 @@ import Wire
         #expect(outcome.problems.first?.message.contains("NOWHERE") == true)
     }
 
+    @Test(arguments: [nil, "eu-central-1"])
+    func `a region that nobody names is told where it is needed`(_ region: String?) {
+        let resolver = SecretResolver(environment: { _ in nil }, readFile: { _ in nil })
+        let outcome = ConfigurationReader(
+            folder: ".", providers: ProviderCatalogue.all, secrets: resolver, region: region
+        ).read(
+            Array(
+                """
+                backends:
+                  a: {kind: bedrock}
+                  b: {kind: bedrock, region: us-east-1}
+                  c: {kind: bedrock, url: 'http://127.0.0.1:9100'}
+                """.utf8))
+        #expect(outcome.problems.map(\.line) == (region == nil ? [2] : []))
+        #expect(outcome.problems.allSatisfy { $0.message.contains("\"a\" needs \"region\"") })
+    }
+
     @Test func `a secret of two lines is told where it is asked for`() {
         let resolver = SecretResolver(
             environment: { _ in nil }, readFile: { _ in Array("x\r\nx-evil: y\n".utf8) })
