@@ -183,6 +183,13 @@ extension CallInProgress {
         end(with: Self.draining, context: context, orders: orders)
     }
 
+    /// The request's record could not be written, and no backend has seen it.
+    func recordingFailed(context: ExchangeContext, orders: ExchangeOrders) {
+        guard !isSettled else { return }
+        cancelAttempt(context: context, orders: orders)
+        end(with: RequestAdmission.ledgerUnavailable, context: context, orders: orders)
+    }
+
     private func cancelAttempt(context: ExchangeContext, orders: ExchangeOrders) {
         if let attempt {
             plan.metrics.attempt(

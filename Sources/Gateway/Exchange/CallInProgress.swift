@@ -292,30 +292,36 @@ final class CallInProgress {
             return end(with: last, context: context, orders: orders)
         }
         triedTargets.append(index)
-        attemptCount += 1
-        let target = targets[index]
-        labels.backend = target.backend
-        open(index, target.options, context: context, orders: orders)
+        open(index, targets[index].options, afterError: error, context: &context, orders: orders)
     }
 
-    /// Opens an attempt at a target, or has the images fetched that it needs first.
+    /// Opens an attempt at a target, or has the images fetched that it needs first. A target that
+    /// cannot do what is asked makes no attempt.
     private func open(
-        _ index: Int, _ options: TargetOptions, context: ExchangeContext, orders: ExchangeOrders
+        _ index: Int, _ options: TargetOptions, afterError former: APIError?,
+        context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         let target = plan.routes[route].targets[index]
         do throws(APIError) {
             let call = try plan.backends[target.backend].provider.open(request, options)
+            labels.backend = target.backend
             guard call.missingImages.isEmpty else {
                 orders.imagesToFetch = call.missingImages
                 attempt = nil
                 return
             }
+            attemptCount += 1
             attempt = UpstreamAttempt(
                 target: index, backend: target.backend, call: call, now: context.now)
             startLegs(context: context, orders: orders)
         } catch {
-            attempt = nil
-            end(with: error, context: context, orders: orders)
+            // A backend that has failed may do it the next time: that is told then, and billed.
+            if former == nil { labels.backend = target.backend }
+            let error = former ?? error
+            guard error.isWorthAnotherTarget else {
+                return end(with: error, context: context, orders: orders)
+            }
+            tryNextTarget(afterError: error, context: &context, orders: orders)
         }
     }
 
@@ -327,7 +333,9 @@ final class CallInProgress {
         switch images {
         case .found(let found):
             let target = plan.routes[route].targets[index]
-            open(index, target.options(with: found), context: context, orders: orders)
+            open(
+                index, target.options(with: found), afterError: nil, context: &context,
+                orders: orders)
         case .failed(let reason):
             let error = APIError.badRequest(
                 "invalid_value", param: "messages", "An image could not be fetched: \(reason).")
@@ -359,6 +367,7 @@ final class CallInProgress {
         backend.credentialWasRefused()
         guard let generation, !hasRetriedCredential, !isStreaming else { return false }
         hasRetriedCredential = true
+        plan.metrics.attempt(backend: backend.name, outcome: .httpError, shard: context.shard)
         cancelLegs(orders: orders)
         self.attempt = nil
         credentialWait = CredentialWait(
@@ -375,9 +384,9 @@ final class CallInProgress {
         guard let index = triedTargets.last, labels.backend >= 0 else { return }
         if plan.backends[labels.backend].credentialGeneration() != wait.generation {
             credentialWait = nil
-            attemptCount += 1
             let target = plan.routes[route].targets[index]
-            open(index, target.options, context: context, orders: orders)
+            open(
+                index, target.options, afterError: wait.error, context: &context, orders: orders)
         } else if context.now >= wait.until {
             credentialWait = nil
             tryNextTarget(afterError: wait.error, context: &context, orders: orders)

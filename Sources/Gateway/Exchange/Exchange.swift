@@ -300,7 +300,7 @@ public struct Exchange: ~Copyable {
         context: inout ExchangeContext, orders: ExchangeOrders
     ) {
         guard case .calling(let call) = state else { return }
-        call.end(with: RequestAdmission.ledgerUnavailable, context: context, orders: orders)
+        call.recordingFailed(context: context, orders: orders)
         finishIfSettled()
     }
 

@@ -61,13 +61,13 @@ struct RequestFields {
     }
 
     static func unsupported(_ param: String) -> APIError {
-        .badRequest(
+        .unsupported(
             "unsupported_parameter", param: param,
             "'\(param)' is not supported by the model behind this name.")
     }
 
     static func unsupportedValue(_ param: String, _ message: String) -> APIError {
-        .badRequest("unsupported_value", param: param, message)
+        .unsupported("unsupported_value", param: param, message)
     }
 }
 

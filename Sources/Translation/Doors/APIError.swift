@@ -72,4 +72,12 @@ public struct APIError: Error, Sendable, Equatable {
         APIError(
             status: 400, type: "invalid_request_error", code: code, param: param, message: message)
     }
+
+    /// A 400 for what is right in itself, but beyond this target: `unsupported_parameter` or
+    /// `unsupported_value`.
+    public static func unsupported(_ code: String, param: String, _ message: String) -> APIError {
+        var error = badRequest(code, param: param, message)
+        error.isWorthAnotherTarget = true
+        return error
+    }
 }

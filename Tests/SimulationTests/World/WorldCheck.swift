@@ -254,6 +254,9 @@ struct WorldCheck {
         if answered < Decimal(rows.count) {
             problems.append("\(rows.count) rows, \(answered) counted")
         }
+        let tries = page.sum("sluice_attempts_total{")
+        let told = rows.reduce(Decimal(0)) { $0 + Decimal($1.attempts) }
+        if tries != told { problems.append("\(tries) attempts counted, \(told) in rows") }
         return problems + quotaProblems()
     }
 

@@ -88,7 +88,7 @@ final class BedrockEmbeddingsCall: BackendCall {
         if modelID.contains("cohere.embed-v4") { return .cohere(hasDimensions: true) }
         if modelID.contains("cohere.embed") { return .cohere(hasDimensions: false) }
         if modelID.contains("nova-2-multimodal-embeddings") { return .nova }
-        throw .badRequest(
+        throw .unsupported(
             "unsupported_value", param: "model", "The model behind this name makes no embeddings.")
     }
 

@@ -24,7 +24,7 @@ public enum VLLMProvider {
         guard request.body.holds("\"guided_") else { return }
         guard let document = request.document else { return }
         for name in ignoredConstraints where document.root.present(name) != nil {
-            throw .badRequest(
+            throw .unsupported(
                 "unsupported_parameter", param: "\(name)",
                 "This backend ignores '\(name)': send 'structured_outputs' instead.")
         }
