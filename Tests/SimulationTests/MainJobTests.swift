@@ -118,7 +118,12 @@ import Wire
         simulation.settle(turns: 20)
         simulation.world.reset(client.connection)
         simulation.settle(turns: 20)
-        #expect(simulation.rows().map(\.status) == [499])
+        let rows = simulation.rows()
+        #expect(rows.map(\.status) == [499])
+        // The backend was at work: on the prompt at least, and on a whole answer, unseen.
+        #expect(rows.map(\.usageSource) == [.estimated])
+        #expect(rows.first?.usage.input ?? 0 > 0)
+        #expect((rows.first?.usage.output ?? 0 > 0) == !job.stream)
         let isQuiet = simulation.isQuiet
         #expect(isQuiet)
         // A connection that others may use outlives the stream.

@@ -8,6 +8,7 @@ extension CallInProgress {
     func finishWhole(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard let attempt else { return }
         noteFirstByte(context)
+        attempt.hasWholeAnswer = true
         do throws(APIError) {
             let result = try attempt.call.finish(attempt.takeAnswers(), tape: &context.tape)
             plan.metrics.attempt(
@@ -30,6 +31,7 @@ extension CallInProgress {
                 context: context, orders: orders)
         } catch {
             attempt.output.usage = attempt.call.usageOfNothing
+            attempt.output.outputBytes = attempt.bodyBytes
             fail(error, .malformed, context: &context, orders: orders)
         }
     }
@@ -164,13 +166,14 @@ extension CallInProgress {
     /// The client has gone: stop the backend at once and bill what was produced.
     func clientLeft(context: inout ExchangeContext, orders: ExchangeOrders) {
         guard !isSettled else { return }
+        let usage = usageAfterLeaving
         cancelAttempt(context: context, orders: orders)
         let error = APIError(
             status: 499, type: "invalid_request_error", code: "client_closed",
             message: "The client closed the connection.")
         settle(
             CallEnding(
-                status: 499, error: error, usage: usageAfterFailure,
+                status: 499, error: error, usage: usage,
                 finishReason: attempt?.output.finishReason,
                 serviceTier: attempt?.output.serviceTier),
             context: context, orders: orders)

@@ -68,7 +68,7 @@ extension CallInProgress {
         describe(in: &row)
         row.status = 500
         row.errorCode = "gateway_interrupted"
-        row.usage = reservedUsage
+        row.usage = TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
         row.usageSource = .estimated
         if let index = triedTargets.last {
             let target = plan.routes[route].targets[index]
@@ -92,16 +92,26 @@ extension CallInProgress {
         return price?.cost(of: tokens, serviceTier: ending.serviceTier)
     }
 
-    /// The reservation's own figures, for work of which nothing is known.
-    var reservedUsage: TokenUsage {
-        TokenUsage(input: demand.inputTokens, output: demand.outputTokens)
-    }
-
-    /// The best guess at what a broken-off stream has used: what was reported, the estimated prompt
-    /// where nothing was, and the text since then.
+    /// The best guess at what an answer has used: what was reported, the estimated prompt where
+    /// nothing was, and the text since then.
     var producedUsage: TokenUsage {
         guard let attempt else { return TokenUsage(input: demand.inputTokens, output: 0) }
         return meter.usage(attempt.output, estimatedInput: demand.inputTokens)
+    }
+
+    /// The same for one that did not end well. Of a whole answer nothing is seen before its end:
+    /// what this model's answers usually take, and no more than was set aside.
+    private var brokenOffUsage: TokenUsage {
+        var usage = producedUsage
+        guard !request.summary.isStreamed else { return usage }
+        if attempt?.hasWholeAnswer != true {
+            let usual = plan.quota.estimator.estimate(promptBytes: 0, model: request.summary.model)
+            let (sum, overflow) = usual.outputTokens.multipliedReportingOverflow(
+                by: request.summary.candidates)
+            usage.output = overflow ? .max : sum
+        }
+        usage.output = min(usage.output, demand.outputTokens)
+        return usage
     }
 
     /// What a backend has counted makes the next estimate better.
@@ -115,15 +125,21 @@ extension CallInProgress {
             model: request.summary.model)
     }
 
-    /// What to bill when the call did not end well.
+    /// What to bill when the backend did not end well: nothing, unless it had begun to answer.
     var usageAfterFailure: CallEnding.Usage {
         guard let attempt else { return .none }
         if let usage = attempt.output.usage { return .reported(usage) }
-        guard attempt.hasSent else { return .none }
-        if request.summary.isStreamed {
-            return attempt.output.hasBegun ? .estimated(producedUsage) : .none
-        }
-        return attempt.hasSuccess ? .estimated(reservedUsage) : .none
+        let hasBegun =
+            request.summary.isStreamed ? attempt.output.hasBegun : attempt.hasSuccess
+        return hasBegun ? .estimated(brokenOffUsage) : .none
+    }
+
+    /// What to bill when the client leaves: the backend is at work as soon as it was asked. Must be
+    /// looked at before the legs are cancelled.
+    var usageAfterLeaving: CallEnding.Usage {
+        guard let attempt, attempt.hasSent else { return .none }
+        if let usage = attempt.output.usage { return .reported(usage) }
+        return .estimated(brokenOffUsage)
     }
 
     var price: Price? {

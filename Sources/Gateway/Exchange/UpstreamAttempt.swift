@@ -49,6 +49,8 @@ final class UpstreamAttempt {
     var output = StreamOutput()
     /// Of whole answers, over all legs.
     var bodyBytes = 0
+    /// Whether all of a whole answer has come, readable or not.
+    var hasWholeAnswer = false
 
     init(target: Int, backend: Int, call: any BackendCall, now: Instant) {
         self.target = target
