@@ -158,15 +158,26 @@ struct YAMLNode {
 
     private static func syntaxError(_ parser: yaml_parser_t) -> ConfigurationProblem {
         let reason = unsafe parser.problem.map { unsafe String(cString: $0) } ?? "not valid YAML"
+        let context = unsafe parser.context.map { unsafe String(cString: $0) } ?? ""
+        let hint = unsafe hint(parser, reason, context: context)
+        var place = unsafe parser.problem_mark
+        var origin = ""
+        if context.contains("simple key") {
+            // It is the key that lacks its colon, not what comes behind it.
+            place = unsafe parser.context_mark
+        } else if unsafe parser.context_mark.line != parser.problem_mark.line, !context.isEmpty {
+            let mark = unsafe parser.context_mark
+            origin = ", \(context) that begins at \(mark.line + 1):\(mark.column + 1)"
+        }
         return ConfigurationProblem(
-            line: Int(unsafe parser.problem_mark.line) + 1,
-            column: Int(unsafe parser.problem_mark.column) + 1,
-            message: "YAML: \(reason)\(unsafe hint(parser, reason))")
+            line: Int(place.line) + 1, column: Int(place.column) + 1,
+            message: "YAML: \(reason)\(origin)\(hint)")
     }
 
     /// What to do about mistakes that are often made, and that libyaml's words do not help with.
-    private static func hint(_ parser: yaml_parser_t, _ reason: String) -> String {
-        let context = unsafe parser.context.map { unsafe String(cString: $0) } ?? ""
+    private static func hint(
+        _ parser: yaml_parser_t, _ reason: String, context: String
+    ) -> String {
         if reason.contains("alias") || context.contains("alias") {
             return " (put a text that begins with * in quotes)"
         }

@@ -150,6 +150,8 @@ import Wire
         ("routes: [{model: *}]", 1, 19, "begins with * in quotes"),
         ("routes: [{model: *-mini}]", 1, 18, "begins with * in quotes"),
         ("tenants: [{name: @a}]", 1, 18, "begins with @ in quotes"),
+        ("backends:\nroutes\n  - {model: m}", 2, 1, "could not find expected ':'"),
+        ("limits: {a: 1\nlog: {}", 2, 4, "a flow mapping that begins at 1:9"),
     ])
     func `a mistake is told with its place`(
         _ text: String, line: Int, column: Int, message: String
