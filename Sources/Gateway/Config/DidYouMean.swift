@@ -3,9 +3,10 @@ enum DidYouMean {
     /// ` (did you mean "x"?)` for the nearest candidate, or nothing when none is near.
     static func hint(_ text: String, among candidates: [String]) -> String {
         let nearest = candidates.map { ($0, distance(text, $0)) }.min { $0.1 < $1.1 }
-        guard let (candidate, distance) = nearest, distance <= max(2, text.count / 3) else {
-            return ""
-        }
+        // A word of which every letter must change is another word.
+        guard let (candidate, distance) = nearest, distance <= max(2, text.count / 3),
+            distance < max(text.count, candidate.count)
+        else { return "" }
         return " (did you mean \"\(candidate)\"?)"
     }
 

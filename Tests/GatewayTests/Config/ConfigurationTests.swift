@@ -330,6 +330,17 @@ import Wire
         #expect(outcome.problems.first?.message.contains("NOWHERE") == true)
     }
 
+    @Test(arguments: [
+        ("tokns", ["tokens", "usd"], " (did you mean \"tokens\"?)"),
+        ("bb", ["b"], " (did you mean \"b\"?)"), ("3", ["1", "2"], ""), ("ab", ["cd"], ""),
+        ("x", [], ""),
+    ])
+    func `a word is suggested for one that is like it`(
+        _ word: String, _ known: [String], _ hint: String
+    ) {
+        #expect(DidYouMean.hint(word, among: known) == hint)
+    }
+
     @Test(arguments: [nil, "eu-central-1"])
     func `a region that nobody names is told where it is needed`(_ region: String?) {
         let resolver = SecretResolver(environment: { _ in nil }, readFile: { _ in nil })
