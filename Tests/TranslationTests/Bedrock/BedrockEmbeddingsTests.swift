@@ -63,6 +63,7 @@ import Wire
         (#""input":"a","dimensions":0"#, "invalid_value", "dimensions"),
         (#""input":"a","dimensions":"9""#, "invalid_type", "dimensions"),
         (#""input":"a","encoding_format":"hex""#, "invalid_value", "encoding_format"),
+        (#""input":"a","encoding_format":5"#, "invalid_value", "encoding_format"),
     ])
     func `a request that cannot be is named`(
         _ members: String, _ code: String, _ param: String

@@ -46,11 +46,11 @@ struct EmbeddingsRequest {
         } else {
             dimensions = nil
         }
-        let format = root.present("encoding_format")?.string ?? "float"
-        guard format == "float" || format == "base64" else {
+        let format = root.present("encoding_format")
+        isBase64 = format?.equals("base64") == true
+        guard format?.equals("float") ?? true || isBase64 else {
             throw RequestFields.invalid(
                 "encoding_format", "'encoding_format' must be float or base64.")
         }
-        isBase64 = format == "base64"
     }
 }
