@@ -71,6 +71,35 @@ import Translation
         #expect(row.usage.output == 400 / Limits.bytesPerTokenGuess)
     }
 
+    @Test(arguments: [true, false])
+    func `text after the last count is estimated when a stream breaks off`(
+        _ isCounted: Bool
+    ) throws {
+        var simulation = try Simulation(seed: 1, configuration: Self.configuration)
+        let (client, backend) = try asked(&simulation, request(#""stream":true"#))
+        let counts = #""usage":{"prompt_tokens":50,"completion_tokens":2}"#
+        let text = String(repeating: "x", count: 400)
+        let first = #"data: {"choices":[{"delta":{"role":"assistant"}}],\#(counts)}"#
+        let word =
+            #"data: {"choices":[{"delta":{"content":"\#(text)"}}]\#(isCounted ? ",\(counts)" : "")}"#
+        let events = "\(first)\n\n\(word)\n\n"
+        let length = String(events.utf8.count, radix: 16)
+        simulation.world.send(
+            Array(
+                ("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                    + "Transfer-Encoding: chunked\r\n\r\n\(length)\r\n\(events)\r\n").utf8),
+            on: backend)
+        simulation.settle(turns: 20)
+        simulation.world.reset(client)
+        simulation.settle(turns: 20)
+        let row = try #require(simulation.rows().first)
+        #expect(row.status == 499)
+        #expect(row.usage.input == 50)
+        #expect(row.usageSource == (isCounted ? .upstream : .estimated))
+        // A token for every four bytes; of the delta's syntax some is counted as well.
+        #expect(isCounted ? row.usage.output == 2 : (102...106).contains(row.usage.output))
+    }
+
     @Test func `a backend that never answers costs nothing`() throws {
         var simulation = try Simulation(seed: 1, configuration: Self.configuration)
         let (client, _) = try asked(&simulation, request())

@@ -30,8 +30,8 @@ extension CallInProgress {
                 status: 200, fields: consume fields, body: result.body, ending: ending,
                 context: context, orders: orders)
         } catch {
-            attempt.output.usage = attempt.call.usageOfNothing
             attempt.output.outputBytes = attempt.bodyBytes
+            if let usage = attempt.call.usageOfNothing { attempt.output.usage = usage }
             fail(error, .malformed, context: &context, orders: orders)
         }
     }

@@ -128,7 +128,7 @@ extension CallInProgress {
     /// What to bill when the backend did not end well: nothing, unless it had begun to answer.
     var usageAfterFailure: CallEnding.Usage {
         guard let attempt else { return .none }
-        if let usage = attempt.output.usage { return .reported(usage) }
+        if let usage = attempt.output.latestUsage { return .reported(usage) }
         let hasBegun =
             request.summary.isStreamed ? attempt.output.hasBegun : attempt.hasSuccess
         return hasBegun ? .estimated(brokenOffUsage) : .none
@@ -138,7 +138,7 @@ extension CallInProgress {
     /// looked at before the legs are cancelled.
     var usageAfterLeaving: CallEnding.Usage {
         guard let attempt, attempt.hasSent else { return .none }
-        if let usage = attempt.output.usage { return .reported(usage) }
+        if let usage = attempt.output.latestUsage { return .reported(usage) }
         return .estimated(brokenOffUsage)
     }
 

@@ -7,8 +7,6 @@ struct StreamMeter {
     /// Output in bytes of text; `.max` where no limit counts it.
     private(set) var dueAtBytes: Int
     private let bytesPerToken: Double
-    /// What the backend reported last while it ran, and how much text there was then.
-    private var reported: (usage: TokenUsage, outputBytes: Int)?
 
     init(isMetered: Bool, bytesPerToken: Double) {
         self.bytesPerToken = bytesPerToken
@@ -17,25 +15,19 @@ struct StreamMeter {
 
     /// What was produced: reported, and the text since the report by the learned ratio.
     func usage(_ output: StreamOutput, estimatedInput: Int) -> TokenUsage {
-        var usage = reported?.usage ?? TokenUsage(input: estimatedInput, output: 0)
-        let bytes = max(0, output.outputBytes - (reported?.outputBytes ?? 0))
+        var usage = output.usage ?? TokenUsage(input: estimatedInput, output: 0)
+        let bytes = max(0, output.outputBytes - output.reportedOutputBytes)
         let tokens = Int((Double(bytes) / bytesPerToken).rounded(.up))
         let (sum, overflow) = usage.output.addingReportingOverflow(tokens)
         usage.output = overflow ? .max : sum
         return usage
     }
 
-    /// Remembers a report, and what is told now.
+    /// Remembers how much is told now.
     mutating func wasTold(_ output: StreamOutput) {
-        if let usage = output.usage, usage != reported?.usage {
-            reported = (usage, output.outputBytes)
-        }
         let step = Int((Double(Limits.meterStepTokens) * bytesPerToken).rounded(.up))
         dueAtBytes = output.outputBytes + step
     }
-
-    /// Whether the backend has said how long the prompt was.
-    var knowsInput: Bool { reported != nil }
 }
 
 /// Limits hear of a stream while it runs: what it has produced is charged, and where a limit cuts,
@@ -72,7 +64,8 @@ extension CallInProgress {
             step = min(step, demand.outputTokens - whole.output)
         }
         var certain = whole
-        if !meter.knowsInput { certain.input = 0 }
+        let isPromptCounted = attempt.output.usage != nil
+        if !isPromptCounted { certain.input = 0 }
         var next = whole
         next.output = min(next.output, Int.max - step) + step
         let price = price
@@ -82,7 +75,7 @@ extension CallInProgress {
         return (
             QuotaAmounts(certain, costNanodollars: cost, price: price, serviceTier: tier),
             QuotaAmounts(
-                inputTokens: meter.knowsInput ? 0 : demand.inputTokens,
+                inputTokens: isPromptCounted ? 0 : demand.inputTokens,
                 outputTokens: step, costNanodollars: max(0, nextCost - cost))
         )
     }

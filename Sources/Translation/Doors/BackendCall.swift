@@ -69,7 +69,13 @@ public struct StreamOutput: Sendable {
     /// Whether any event came from the backend: from then on the response head may go out.
     public var hasBegun = false
     /// The tokens reported so far; nil before the first report.
-    public var usage: TokenUsage?
+    public var usage: TokenUsage? {
+        didSet { reportedOutputBytes = outputBytes }
+    }
+    /// How much of the output was there when the tokens were reported last.
+    public private(set) var reportedOutputBytes = 0
+    /// The tokens, where nothing was said since they were reported.
+    public var latestUsage: TokenUsage? { outputBytes == reportedOutputBytes ? usage : nil }
     /// Generated output seen so far in bytes of text, for an estimate when no report comes.
     public var outputBytes = 0
     /// The finish reason of the first choice, once known.

@@ -116,15 +116,17 @@ private struct OpenAIChunkReader {
         if let tier = members.serviceTier.flatMap({ tape.text($0, in: bytes) }) {
             output.serviceTier = tier
         }
+        if let choices = members.choices, tape.kind(choices) == .array {
+            var choice = choices + 1
+            let end = tape.next(after: choices)
+            while choice < end {
+                read(OpenAIChoice(tape, choice, bytes), bytes, &output)
+                choice = tape.next(after: choice)
+            }
+        }
+        // A chunk's count includes what the chunk says.
         if let usage = members.usage, let tokens = OpenAIUsage.read(usage, tape, bytes) {
             output.usage = tokens
-        }
-        guard let choices = members.choices, tape.kind(choices) == .array else { return }
-        var choice = choices + 1
-        let end = tape.next(after: choices)
-        while choice < end {
-            read(OpenAIChoice(tape, choice, bytes), bytes, &output)
-            choice = tape.next(after: choice)
         }
     }
 
