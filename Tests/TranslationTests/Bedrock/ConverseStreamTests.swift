@@ -78,6 +78,23 @@ import Wire
             ])
     }
 
+    @Test(arguments: ["", #"{}"#, #" { } "#])
+    func `a custom tool that is called without an input gets none`(_ input: String) throws {
+        let request = Self.user + #","tools":[{"type":"custom","custom":{"name":"sh"}}]"#
+        let piece = input.isEmpty ? "" : delta(0, #"{"toolUse":{"input":"\#(input)"}}"#)
+        let run = try play(start(0, "sh") + piece + end(0) + Self.stop, request: request)
+        #expect(run.deltas[1].contains(#""custom":{"name":"sh","input":""}"#))
+        let whole = try BedrockTarget.chat(request.replacing("true", with: "false")).finish([
+            BedrockTarget.answer(
+                Array(
+                    (#"{"output":{"message":{"content":[{"toolUse":{"toolUseId":"t","name":"sh","#
+                        + #""input":\#(input.isEmpty ? "null" : input)}}]}},"#
+                        + #""stopReason":"tool_use"}"#).utf8))
+        ])
+        let text = String(decoding: whole.body, as: UTF8.self)
+        #expect(text.contains(#""custom":{"name":"sh","input":""}"#))
+    }
+
     @Test func `structured output is one JSON text, whatever the model calls`() throws {
         let haiku = "anthropic.claude-3-haiku-20240307-v1:0"
         let format =

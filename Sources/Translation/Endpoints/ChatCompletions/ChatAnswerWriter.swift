@@ -175,11 +175,13 @@ struct ChatAnswerWriter {
     }
 }
 
-/// What a custom tool is called with: the one string in its input (rule A29).
+/// What a custom tool is called with: the one string in its input (rule A29). An empty object is
+/// nothing; anything else is shown as it is.
 enum CustomToolInput {
     static func text(_ input: [UInt8]) -> [UInt8] {
-        guard let document = try? JSONDocument(input) else { return input }
-        return document.root.present("input")?.stringBytes ?? input
+        guard let root = (try? JSONDocument(input))?.root else { return input }
+        if let text = root.present("input")?.stringBytes { return text }
+        return root.kind == .object && root.count == 0 ? [] : input
     }
 }
 
