@@ -113,6 +113,11 @@ import Wire
             try contents(start(0, "json_output") + end(0)) == [
                 Self.role, #"{"content":"{}"}"#, "stop",
             ])
+        // A server's own tool of that name is not ours.
+        let serverTool = start(1, "json_output", #","type":"server_tool_use""#)
+        #expect(
+            try contents(serverTool + delta(1, #"{"toolUse":{"input":"{}"}}"#) + end(1))
+                == [Self.role, "stop"])
         let text = delta(7, #"{"text":"Su"}"#) + delta(7, #"{"text":"re"}"#) + end(7)
         #expect(
             try contents(text + start(0, "json_output") + input + end(0) + text) == [

@@ -136,9 +136,10 @@ struct ChatChunkWriter {
         let kind = tools.kind(of: name)
         // Without a stop, the block before it ends where the next one begins.
         end(block, &output)
+        guard !isHidden else { return open(block, .hidden) }
         if kind == .structuredOutput { return beginStructuredOutput(block) }
-        if !isHidden { hasOutput = true }
-        guard !isHidden, !tools.isSuppressed, !tools.isFirstCallOnly || callCount == 0 else {
+        hasOutput = true
+        guard !tools.isSuppressed, !tools.isFirstCallOnly || callCount == 0 else {
             return open(block, .hidden)
         }
         let index = callCount
