@@ -10,8 +10,7 @@ struct MessageFraming {
 
     /// Reads the fields that frame a message.
     /// - Throws: 400 for whatever two readers could understand differently; 501 for a coding that
-    /// we
-    ///   do not know.
+    ///   we do not know.
     init(_ fields: borrowing HeaderFields, version: HTTPVersion) throws(HTTPFailure) {
         var transferEncodings = 0
         var lengths = 0

@@ -32,10 +32,8 @@ public enum RequestSummaryReader {
 
     /// Reads a body.
     /// - Throws: 400 `invalid_json` with line and column when it is no JSON, and a 400 that names
-    /// the
-    ///   field when one of those that decide policy has the wrong type or stands there twice:
-    ///   another
-    ///   reader might then take the other one.
+    ///   the field when one of those that decide policy has the wrong type or stands there twice:
+    ///   another reader might then take the other one.
     public static func read(
         _ body: Span<UInt8>, tape: inout JSONTape, endpoint: Endpoint
     ) throws(APIError) -> RequestSummary {

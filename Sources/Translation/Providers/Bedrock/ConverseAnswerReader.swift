@@ -79,7 +79,6 @@ enum ConverseAnswerReader {
                     start: start, end: end, title: title.isEmpty ? url : title, url: url))
         }
     }
-
 }
 
 /// Counts the characters of a text that grows, as Python does: Unicode scalars. Each byte is looked
