@@ -45,8 +45,20 @@ struct TenantReader {
         var subjects: Set<String> = []
     }
 
+    private static let keyForms = ["value", "env", "file", "sha256", "client_certificate"]
+
     private func readKey(_ node: YAMLNode, _ known: inout KnownKeys) -> TenantConfiguration.Key? {
-        guard let scope = ConfigurationScope(node, "a key", reader.problems) else { return nil }
+        guard case .mapping = node.content,
+            let scope = ConfigurationScope(node, "a key", reader.problems)
+        else {
+            reportForms(at: node)
+            return nil
+        }
+        guard Self.keyForms.contains(where: { scope[$0] != nil }) else {
+            scope.allow(Self.keyForms, in: "a key")
+            reportForms(at: node)
+            return nil
+        }
         if scope["client_certificate"] != nil {
             return readSubject(scope, &known.subjects).map { .certificate($0) }
         }
@@ -72,6 +84,12 @@ struct TenantReader {
                         + "{sha256: …} (sluice key makes one)", at: node, severity: .warning))
         }
         return .plain(source)
+    }
+
+    private func reportForms(at node: YAMLNode) {
+        reader.problems.add(
+            "a key must be {value: TEXT}, {env: NAME}, {file: PATH}, {sha256: DIGITS} or "
+                + "{client_certificate: SUBJECT}", at: node)
     }
 
     /// However it is written: who has a key must be one tenant, or another one pays.

@@ -131,11 +131,13 @@ import Wire
             "two limits \"usd/day\""
         ),
         ("tenants: [{name: a, keys: [{sha256: abc}]}]", 1, 28, "64 hexadecimal"),
+        ("tenants: [{name: a, keys: [{sha265: abc}]}]", 1, 29, "did you mean \"sha256\"?"),
+        ("tenants: [{name: a, keys: [{vaule: abc}]}]", 1, 28, "{value: TEXT}, {env: NAME}"),
         ("tenants: [{name: a, models: [ghost]}]", 1, 30, "no route can reach"),
         ("tenants: [{name: a, keys: [{client_certificate: CN=x}]}]", 1, 28, "\"client_ca\""),
         ("tenants: [{name: a, keys: [{client_certificate: x}]}]", 1, 49, "RFC2253"),
         ("tenants: [{name: a, keys: [{client_certificat: x}]}]", 1, 29, "client_certificat"),
-        ("tenants: [{name: a, keys: [x]}]", 1, 28, "must be a mapping"),
+        ("tenants: [{name: a, keys: [x]}]", 1, 28, "{value: TEXT}, {env: NAME}"),
         ("listeners: [{address: 127.0.0.1:1, tls: {certificate: c}}]", 1, 41, "needs \"key\""),
         (
             "listeners: [{address: 127.0.0.1:1, tls: {certificate: c, key: k, client_ca: }}]", 1,
