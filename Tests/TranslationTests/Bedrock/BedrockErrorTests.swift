@@ -37,6 +37,7 @@ import Wire
     @Test(arguments: [
         "Input is too long for requested model.", "prompt is too long: 200001 tokens",
         "The maximum context length is 8192", "exceeds the maximum number of tokens",
+        "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000",
         "input exceeds the model's limit", "context window", "Too many input tokens",
         "Too many tokens", "Input is too large",
     ])

@@ -117,10 +117,11 @@ enum BedrockErrors {
     }
 }
 
-/// Recognises that a prompt was too long by what providers write (rule E2's context pattern).
+/// Recognises that a prompt was too long by what providers write: rule E2's context pattern, and
+/// Claude's "input length and `max_tokens` exceed context limit".
 enum ContextLength {
     private static let phrases = [
-        "too long", "context length", "context window", "maximum context",
+        "too long", "context length", "context window", "context limit", "maximum context",
         "maximum number of tokens", "exceed the maximum", "exceeds the maximum", "exceed the model",
         "exceeds the model", "exceed model", "exceeds model", "exceed maximum", "exceeds maximum",
         "input is too", "too many tokens", "too many input tokens",
