@@ -182,6 +182,23 @@ import Wire
         #expect(simulation.rows().count == 1)
     }
 
+    @Test func `listeners close while as many clients are there as may be`() throws {
+        var simulation = try Simulation(
+            seed: 22, more: "limits: {connections: 1}", listeners: [3, 4])
+        simulation.areBackendsSilent = true
+        let client = simulation.world.connectClient()
+        simulation.world.send(chatRequest(model: "llama", stream: false), on: client)
+        simulation.settle(turns: 20)
+        simulation.drain()
+        simulation.settle(turns: 5)
+        #expect(simulation.world.watchesOfClosed == 0)
+        simulation.areBackendsSilent = false
+        simulation.settle(turns: 50)
+        #expect(text(simulation, client).hasPrefix("HTTP/1.1 200"))
+        let isDone = simulation.isDone
+        #expect(isDone)
+    }
+
     @Test(arguments: [0, 5_000])
     func `a second word ends it at once`(_ closeAfter: Int) throws {
         var simulation = try Simulation(seed: 19)

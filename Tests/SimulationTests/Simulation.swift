@@ -60,7 +60,7 @@ struct Simulation: ~Copyable {
         seed: UInt64, options: SimulatorOptions = SimulatorOptions(),
         backendHTTP: BackendHTTP = .http1,
         configuration text: String = Self.configuration, tls: TLSContext? = nil, more: String = "",
-        descriptors: Int = 1_000_000
+        descriptors: Int = 1_000_000, listeners: [Int32] = [3]
     ) throws {
         self.backendHTTP = backendHTTP
         world = SimulatedWorld(seed: seed)
@@ -69,8 +69,8 @@ struct Simulation: ~Copyable {
         plan = try Self.plan("\(text)\n\(more)", backendHTTP, metrics, previous: nil)
         worker = Worker(
             kernel: SimulatedKernel(world: world),
-            listeners: [OpenListener(descriptor: 3, tls: tls)], plan: plan, role: .gateway,
-            shard: 0, workerCount: 1, ledger: ledger)
+            listeners: listeners.map { OpenListener(descriptor: $0, tls: tls) }, plan: plan,
+            role: .gateway, shard: 0, workerCount: 1, ledger: ledger)
     }
 
     private static func plan(

@@ -194,11 +194,15 @@ public final class SimulatedWorld {
     public private(set) var operations = 0
     /// The worker's journallings so far.
     private var journallings = 0
+    /// How often the worker asked to be told of a descriptor that it had closed: by then it may be
+    /// another one's.
+    public private(set) var watchesOfClosed = 0
     /// Connections that the worker has opened and that nobody has taken yet.
     public private(set) var newBackends: [Int32] = []
 
     private var pipes: [Int32: Pipe] = [:]
     private var arrivals: [Int32] = []
+    private var closedListeners: Set<Int32> = []
     private var nextDescriptor: Int32 = 100
     private let listener: Int32 = 3
 
@@ -307,9 +311,15 @@ public final class SimulatedWorld {
     /// The worker's last bytes are in the pipe already: there is nothing to note.
     fileprivate func shutdown(_ descriptor: Int32) {}
 
-    fileprivate func close(_ descriptor: Int32) { pipes[descriptor]?.workerClosed = true }
+    fileprivate func close(_ descriptor: Int32) {
+        pipes[descriptor]?.workerClosed = true
+        if pipes[descriptor] == nil { closedListeners.insert(descriptor) }
+    }
 
     fileprivate func watch(_ descriptor: Int32, token: UInt64, _ interest: Interest) {
+        if pipes[descriptor]?.workerClosed ?? closedListeners.contains(descriptor) {
+            watchesOfClosed += 1
+        }
         pipes[descriptor]?.token = token
         pipes[descriptor]?.interest = interest
     }

@@ -169,7 +169,9 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     private mutating func dispatch(_ event: Readiness) {
         switch Token(word: event.token) {
-        case .listener(let index): acceptClients(from: index)
+        case .listener(let index):
+            guard listeners.indices.contains(index) else { return }
+            acceptClients(from: listeners[index])
         case .client(let handle):
             guard clients.contains(handle) else { return }
             clientIsReady(handle, event)
@@ -234,9 +236,9 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
 
     // MARK: - Accepting
 
-    mutating func acceptClients(from index: Int, atMost count: Int = Limits.acceptsPerTurn) {
-        guard listeners.indices.contains(index) else { return }
-        let listener = listeners[index]
+    mutating func acceptClients(
+        from listener: OpenListener, atMost count: Int = Limits.acceptsPerTurn
+    ) {
         for _ in 0..<count {
             // The rest waits in the kernel; backends must not be left without a descriptor.
             guard hasRoomForClient else { return pauseAccepting() }

@@ -116,12 +116,15 @@ extension Worker where K: ~Copyable {
     }
 
     private mutating func closeListeners() {
-        for index in listeners.indices {
-            // What the kernel has accepted already would be reset by closing.
-            acceptClients(from: index, atMost: Limits.listenBacklog)
-            kernel.close(listeners[index].descriptor)
-        }
+        // First of all: without room for more clients accepting pauses, on all that are listed, and
+        // the number of one that is closed may be a client's by then.
+        let closing = listeners
         listeners = []
+        for listener in closing {
+            // What the kernel has accepted already would be reset by closing.
+            acceptClients(from: listener, atMost: Limits.listenBacklog)
+            kernel.close(listener.descriptor)
+        }
     }
 
     private mutating func closeIdleClients() {
