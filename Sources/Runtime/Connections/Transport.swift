@@ -192,8 +192,9 @@ struct Transport: ~Copyable {
         do throws(TLSFailure) {
             try tls?.receive(ciphertext)
             let progress = try tls?.read(into: &plaintext)
-            guard flushTLS(&kernel) else { return .broken(nil) }
+            let isAlive = flushTLS(&kernel)
             if !plaintext.isEmpty { return .decrypted }
+            guard isAlive else { return .broken(nil) }
             return progress == .closed ? .end : .nothing
         } catch {
             // The alert tells the peer why.

@@ -159,6 +159,8 @@ public final class SimulatedWorld {
         var toWorker: [UInt8] = []
         var fromWorker: [UInt8] = []
         var peerEnded = false
+        /// The peer takes nothing more: what is sent to it is answered with a reset.
+        var isRefusing = false
         var isBroken = false
         var workerClosed = false
         var window = Int.max
@@ -240,6 +242,13 @@ public final class SimulatedWorld {
     /// Ends this side's bytes, as shutdown(2) does.
     public func end(_ connection: Int32) { pipes[connection]?.peerEnded = true }
 
+    /// Closes this side while bytes of the worker are unread: what was sent before can still be
+    /// read, and nothing more be sent.
+    public func hangUp(_ connection: Int32) {
+        pipes[connection]?.peerEnded = true
+        pipes[connection]?.isRefusing = true
+    }
+
     /// Breaks a connection.
     public func reset(_ connection: Int32) {
         pipes[connection]?.isBroken = true
@@ -299,7 +308,9 @@ public final class SimulatedWorld {
     }
 
     fileprivate func write(_ descriptor: Int32, _ bytes: [UInt8]) -> Transfer {
-        guard let pipe = pipes[descriptor], !isFailing(descriptor) else { return .failed(32) }
+        guard let pipe = pipes[descriptor], !isFailing(descriptor), !pipe.isRefusing else {
+            return .failed(32)
+        }
         let room = pipe.window - pipe.fromWorker.count
         if room <= 0 || isStalling { return .wouldBlock }
         if isKilled { return .bytes(bytes.count) }
@@ -338,12 +349,14 @@ public final class SimulatedWorld {
                 pipe.interest.contains(.read)
                 && (!pipe.toWorker.isEmpty || pipe.peerEnded || pipe.isBroken)
             let isWritable =
-                pipe.interest.contains(.write) && pipe.fromWorker.count < pipe.window
-            guard isReadable || isWritable || pipe.isBroken else { continue }
+                pipe.interest.contains(.write)
+                && (pipe.fromWorker.count < pipe.window || pipe.isRefusing)
+            let isBroken = pipe.isBroken || pipe.isRefusing
+            guard isReadable || isWritable || isBroken else { continue }
             ready.append(
                 Readiness(
                     token: pipe.token, isReadable: isReadable, isWritable: isWritable,
-                    isBroken: pipe.isBroken))
+                    isBroken: isBroken))
         }
         return ready
     }

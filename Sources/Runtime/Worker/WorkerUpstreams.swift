@@ -10,9 +10,10 @@ extension Worker where K: ~Copyable {
             return finishConnecting(handle)
         }
         if event.isWritable {
-            guard upstreams[handle].transport.flush(&kernel) else {
-                return upstreamLost(handle, .closed)
-            }
+            let isAlive = upstreams[handle].transport.flush(&kernel)
+            // A backend that does not want the rest has said why before it hung up: that is read
+            // first.
+            guard isAlive || event.isReadable else { return upstreamLost(handle, .closed) }
             if case .multiplexed(let session) = upstreams[handle].state { markDirty(session) }
         }
         if event.isReadable || event.isBroken { readUpstream(handle) }
