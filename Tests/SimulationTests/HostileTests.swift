@@ -66,6 +66,29 @@ import Wire
         #expect(text(simulation, client).hasPrefix("HTTP/1.1 200 "))
     }
 
+    @Test(arguments: [HTTPVersion.http11, .http2])
+    func `a client that waited for long has two minutes to take its answer`(
+        _ version: HTTPVersion
+    ) throws {
+        var simulation = try Simulation(seed: 1)
+        simulation.areBackendsSilent = true
+        let client = simulation.connect(version)
+        client.ask(model: "patient", stream: true)
+        simulation.settle(turns: 20)
+        let backend = try #require(simulation.backends.keys.first)
+        // Clocks are looked at when a minute and then two more have gone by.
+        simulation.wait(milliseconds: 61_000)
+        simulation.wait(milliseconds: 119_000)
+        simulation.world.setWindow(0, on: client.connection)
+        simulation.world.send(DrainTests.beginning, on: backend)
+        simulation.settle(turns: 20)
+        simulation.wait(milliseconds: Limits.http2LookMilliseconds + 1_000)
+        #expect(!simulation.world.isClosed(client.connection))
+        simulation.wait(milliseconds: Limits.clientStallMilliseconds)
+        simulation.wait(milliseconds: Limits.http2LookMilliseconds)
+        #expect(simulation.world.isClosed(client.connection))
+    }
+
     @Test func `header blocks of HTTP2 that never end are given up`() throws {
         var simulation = try Simulation(seed: 1)
         let client = simulation.world.connectClient()

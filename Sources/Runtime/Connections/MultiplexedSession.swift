@@ -8,7 +8,8 @@ struct MultiplexedSession: ~Copyable {
     let connection: Token
     /// It is in the list of those to be flushed.
     var isDirty = false
-    /// When bytes last went out, or came in while none waited to go out.
+    /// When bytes last came in while none waited to go out. On a client's side also when some began
+    /// to wait, or went out after that.
     var activeAt: Instant
     /// Flights whose backends are paused until their streams have drained.
     var slowFlights: [Handle] = []

@@ -384,9 +384,17 @@ extension Worker where K: ~Copyable {
             heldAnswers[index].bytes.append(span: bytes)
             return true
         }
-        if clients[handle].transport.send(bytes, &kernel) { return true }
-        closeClient(handle)
-        return false
+        let hadRoom = clients[handle].transport.backlog == 0
+        guard clients[handle].transport.send(bytes, &kernel) else {
+            closeClient(handle)
+            return false
+        }
+        if hadRoom, clients[handle].transport.backlog > 0 {
+            // From now on it is waited for, whatever it has been given time for before.
+            clients[handle].deadline = context.now.advanced(
+                byMilliseconds: Limits.clientStallMilliseconds)
+        }
+        return true
     }
 
     /// Sends what the client had no room for. False: it has gone.

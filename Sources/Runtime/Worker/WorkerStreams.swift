@@ -139,7 +139,11 @@ extension Worker where K: ~Copyable {
 
     /// Sends what a client's streams have ready, in one write where the client takes it.
     mutating func flushClientSession(_ handle: Handle, _ session: Handle) {
+        let hadRoom = clients[handle].transport.backlog == 0
         guard sendOutput(session) else { return closeClient(handle) }
+        if hadRoom, clients[handle].transport.backlog > 0 {
+            sessions[session].activeAt = context.now
+        }
         tellStreams(handle, session, [UInt8]().span)
         guard sessions.contains(session) else { return }
         if clients[handle].transport.backlog == 0 {
