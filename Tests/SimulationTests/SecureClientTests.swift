@@ -12,6 +12,8 @@ import Wire
         let connection: Int32
         private var tls: TLSSession
         private var received: [UInt8] = []
+        /// The gateway has said that it sends no more (close_notify).
+        private(set) var wasToldGoodbye = false
 
         init(_ context: TLSContext, in simulation: borrowing Simulation) throws {
             connection = simulation.world.connectClient()
@@ -25,7 +27,7 @@ import Wire
             simulation.world.send(flight, on: connection)
             simulation.settle(turns: 20)
             try tls.receive(simulation.world.receive(on: connection).span)
-            _ = try tls.read(into: &received)
+            if try tls.read(into: &received) == .closed { wasToldGoodbye = true }
         }
 
         /// Asks, and returns the answers' statuses.
@@ -104,5 +106,19 @@ import Wire
         let answered = try new.ask(question, &simulation)
         #expect(answered == [200])
         #expect(simulation.rows().count == 4)
+    }
+
+    @Test func `who is refused with its body unread is told that the answer is whole`() throws {
+        let tls = try server.server(clientsOf: authority)
+        var simulation = try Simulation(seed: 1, configuration: Self.configuration, tls: tls)
+        var client = try Client(teamA.client(of: server), in: simulation)
+        let head =
+            "POST /v1/unknown HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+            + "Content-Length: 1000000\r\n\r\n"
+        let statuses = try client.ask(Array(head.utf8), &simulation)
+        #expect(statuses == [404])
+        try client.turn(&simulation)
+        let wasToldGoodbye = client.wasToldGoodbye
+        #expect(wasToldGoodbye)
     }
 }

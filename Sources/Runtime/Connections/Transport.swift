@@ -108,13 +108,23 @@ struct Transport: ~Copyable {
         return flush(&kernel)
     }
 
-    /// Closes the descriptor; over TLS the peer is told that nothing was cut off, if it has room.
+    /// Ends what is sent; the peer may send on.
+    mutating func endSending(_ kernel: inout some Kernel & ~Copyable) {
+        sayGoodbye(&kernel)
+        kernel.shutdownWriting(descriptor)
+    }
+
+    /// Closes the descriptor.
     mutating func close(_ kernel: inout some Kernel & ~Copyable) {
-        if tls != nil {
-            tls?.close()
-            _ = flushTLS(&kernel)
-        }
+        sayGoodbye(&kernel)
         kernel.close(descriptor)
+    }
+
+    /// Over TLS the peer is told that nothing was cut off, if it has room.
+    private mutating func sayGoodbye(_ kernel: inout some Kernel & ~Copyable) {
+        guard tls != nil else { return }
+        tls?.close()
+        _ = flushTLS(&kernel)
     }
 
     /// Sends what is kept; called when the descriptor is writable. False: the connection is broken.

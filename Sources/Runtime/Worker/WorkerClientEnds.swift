@@ -107,7 +107,7 @@ extension Worker where K: ~Copyable {
     mutating func linger(_ handle: Handle) {
         clients[handle].state = .lingering
         clients[handle].carried = []
-        kernel.shutdownWriting(clients[handle].transport.descriptor)
+        clients[handle].transport.endSending(&kernel)
         clients[handle].transport.setReading(true, &kernel)
         setClientDeadline(handle, Limits.lingerMilliseconds)
     }
