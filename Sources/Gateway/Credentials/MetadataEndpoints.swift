@@ -71,9 +71,20 @@ public enum CredentialJSON {
             throw CredentialFailure("the metadata service answered \(code)")
         }
         let token = root.present("Token")?.string ?? root.present("SessionToken")?.string
+        let end = root.present("Expiration").map { $0.string ?? "" }
         return AWSCredentials(
             accessKeyID: id, secretAccessKey: Secret(secret),
             sessionToken: token.map { Secret($0) },
-            expiration: root.present("Expiration")?.string.flatMap { RFC3339.time($0) })
+            expiration: try expiration(end))
+    }
+
+    /// The time of an `Expiration`; nil when there is none.
+    /// - Throws: when it is no time: nobody would ask for others before these are refused.
+    static func expiration(_ text: String?) throws(CredentialFailure) -> WallTime? {
+        guard let text else { return nil }
+        guard let time = RFC3339.time(text) else {
+            throw CredentialFailure("the Expiration of the credentials is no time of RFC 3339")
+        }
+        return time
     }
 }

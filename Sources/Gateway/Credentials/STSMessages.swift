@@ -29,7 +29,7 @@ public enum STSMessages {
         else { throw CredentialFailure("STS answered without credentials") }
         return AWSCredentials(
             accessKeyID: id, secretAccessKey: Secret(secret), sessionToken: Secret(token),
-            expiration: XMLText.content("Expiration", in: text).flatMap { RFC3339.time($0) })
+            expiration: try CredentialJSON.expiration(XMLText.content("Expiration", in: text)))
     }
 
     /// Code and message of an error answer; empty where there are none.

@@ -153,4 +153,23 @@ import Translation
     func `a region has its host`(_ region: String, _ host: String) {
         #expect(AWSEndpoints.bedrock(region: region, environment: [:]).host == host)
     }
+
+    @Test(arguments: [#""tomorrow""#, "1767323045", #""2026-01-02 03:04:05""#])
+    func `credentials that expire nobody knows when are refused`(_ expiration: String) {
+        let json =
+            #"{"AccessKeyId":"A","SecretAccessKey":"S","Expiration":\#(expiration)}"#
+        #expect(throws: CredentialFailure.self) { try CredentialJSON.read(Array(json.utf8)) }
+        let xml =
+            "<AccessKeyId>A</AccessKeyId><SecretAccessKey>S</SecretAccessKey>"
+            + "<SessionToken>T</SessionToken><Expiration>\(expiration)</Expiration>"
+        #expect(throws: CredentialFailure.self) {
+            try STSMessages.read(status: 200, body: Array(xml.utf8))
+        }
+    }
+
+    @Test(arguments: ["", #","Expiration":null"#])
+    func `credentials that name no end have none`(_ expiration: String) throws {
+        let json = #"{"AccessKeyId":"A","SecretAccessKey":"S"\#(expiration)}"#
+        #expect(try CredentialJSON.read(Array(json.utf8)).expiration == nil)
+    }
 }
