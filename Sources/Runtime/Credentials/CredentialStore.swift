@@ -7,7 +7,7 @@ import Translation
 /// The current credential of one backend, for all workers: a snapshot behind a lock, kept fresh by
 /// a thread of its own off the data path (design D11).
 final class CredentialStore: Sendable {
-    private static let forcedPauseSeconds: Int64 = 5
+    private static let forcedPauseMilliseconds = 5_000
 
     private let snapshot: Locked<BackendCredential?>
     private let isRefused = Atomic<Bool>(false)
@@ -62,30 +62,27 @@ final class CredentialStore: Sendable {
         _ store: () -> CredentialStore?, _ bell: Doorbell,
         _ find: () throws(CredentialFailure) -> BackendCredential, _ report: (String) -> Void
     ) {
-        var next: WallTime? = SystemClock.wallTime()
-        var lastForced = WallTime(milliseconds: 0)
+        var schedule = RefreshSchedule(now: SystemClock.now(), wall: SystemClock.wallTime())
+        var lastForced: Instant?
         var isFailing = false
         while let current = store() {
             bell.answer()
-            let now = SystemClock.wallTime()
-            let isForced =
-                current.isRefused.exchange(false, ordering: .relaxed)
-                && now.seconds - lastForced.seconds > forcedPauseSeconds
+            let (now, wall) = (SystemClock.now(), SystemClock.wallTime())
+            let isRested =
+                lastForced.map { now.milliseconds(since: $0) > forcedPauseMilliseconds } ?? true
+            let isForced = current.isRefused.exchange(false, ordering: .relaxed) && isRested
             if isForced { lastForced = now }
-            if isForced || next.map({ now >= $0 }) == true {
+            if isForced || schedule.isDue(now: now, wall: wall) {
                 do throws(CredentialFailure) {
                     let found = try find()
                     current.snapshot.withLock { $0 = found }
                     current.fetchCount.wrappingAdd(1, ordering: .releasing)
                     isFailing = false
-                    next = nil
-                    if case .aws(let keys) = found {
-                        next = RefreshPolicy.next(after: keys, now: now)
-                    }
+                    schedule.fetched(found, now: now, wall: wall)
                 } catch {
                     if !isFailing { report(error.message) }
                     isFailing = true
-                    next = RefreshPolicy.retry(now: now)
+                    schedule.failed(now: now, wall: wall)
                 }
             }
             bell.wait(atMostMilliseconds: Limits.lookAroundMilliseconds)

@@ -172,4 +172,45 @@ import Translation
         let json = #"{"AccessKeyId":"A","SecretAccessKey":"S"\#(expiration)}"#
         #expect(try CredentialJSON.read(Array(json.utf8)).expiration == nil)
     }
+
+    // MARK: - When they are fetched again
+
+    private static let start = Instant(nanoseconds: 1_000_000_000)
+    private static let wall = WallTime(milliseconds: 1_767_323_045_000)
+
+    private func schedule(expiresAfter seconds: Int64?, fetchedAt wall: WallTime) -> RefreshSchedule
+    {
+        var schedule = RefreshSchedule(now: Self.start, wall: wall)
+        #expect(schedule.isDue(now: Self.start, wall: wall))
+        let expiration = seconds.map { Self.wall.advanced(bySeconds: $0) }
+        let keys = AWSCredentials(
+            accessKeyID: "A", secretAccessKey: Secret("S"), sessionToken: nil,
+            expiration: expiration)
+        schedule.fetched(.aws(keys), now: Self.start, wall: wall)
+        return schedule
+    }
+
+    private func isDue(_ schedule: RefreshSchedule, after seconds: Int) -> Bool {
+        schedule.isDue(
+            now: Self.start.advanced(byMilliseconds: seconds * 1000),
+            wall: Self.wall.advanced(bySeconds: Int64(seconds)))
+    }
+
+    @Test func `credentials are fetched again before they expire`() {
+        let hour = schedule(expiresAfter: 3_600, fetchedAt: Self.wall)
+        #expect(!isDue(hour, after: 2_699) && isDue(hour, after: 2_700))
+        let stale = schedule(expiresAfter: 10, fetchedAt: Self.wall)
+        #expect(!isDue(stale, after: 59) && isDue(stale, after: 60))
+        let fixed = schedule(expiresAfter: nil, fetchedAt: Self.wall)
+        #expect(!isDue(fixed, after: 1 << 30))
+    }
+
+    @Test(arguments: [-31_536_000, 31_536_000])
+    func `a clock that was wrong by a year keeps nobody from fetching`(_ error: Int64) {
+        let wrong = Self.wall.advanced(bySeconds: error)
+        #expect(isDue(schedule(expiresAfter: 3_600, fetchedAt: wrong), after: 2_700))
+        var failing = RefreshSchedule(now: Self.start, wall: wrong)
+        failing.failed(now: Self.start, wall: wrong)
+        #expect(isDue(failing, after: 30))
+    }
 }
