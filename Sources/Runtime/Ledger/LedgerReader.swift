@@ -23,13 +23,13 @@ public enum LedgerReader {
     ) throws(SQLiteFailure) -> [UsageReport.Group] {
         // The names come from `UsageQuery.dimensions`, never from outside.
         let names = query.by.joined(separator: ", ")
-        let sums = UsageColumns.figures.map { "sum(\($0))" }.joined(separator: ", ")
+        let sums = UsageColumns.figures.map { UsageColumns.sum(of: $0) }.joined(separator: ", ")
         let statement = try database.prepare(
             """
             SELECT \(query.by.isEmpty ? "" : names + ", ")\(sums)
             FROM (\(UsageColumns.rows(query.by))\(hasTotals ? UsageColumns.totals(query.by) : ""))
             \(query.by.isEmpty ? "" : "GROUP BY " + names)
-            ORDER BY sum(cost_nanousd) DESC, sum(requests) DESC
+            ORDER BY total(cost_nanousd) DESC, total(requests) DESC
             """)
         statement.bind(RFC3339.text(query.since), at: 1)
         statement.bind(RFC3339.text(query.until), at: 2)
@@ -75,6 +75,21 @@ enum UsageColumns {
         "reasoning_tokens", "cost_nanousd",
     ]
     private static let kept = ["tenant", "key_id", "route", "backend", "model", "upstream_model"]
+
+    /// The sum of a figure, or the largest number when it does not fit. Of `sum` itself the whole
+    /// query would fail, and a backend may claim any count: so the halves are summed up apart.
+    static func sum(of figure: String) -> String {
+        let high = "coalesce(sum(\(figure) >> 32), 0)"
+        let low = "coalesce(sum(\(figure) & 4294967295), 0)"
+        return "CASE WHEN \(high) + (\(low) >> 32) < 2147483648 "
+            + "THEN (\(high) << 32) + \(low) ELSE \(Int64.max) END"
+    }
+
+    /// Adds what an insertion has brought to a figure, likewise.
+    static func addition(to figure: String) -> String {
+        "\(figure) = CASE WHEN \(figure) <= \(Int64.max) - excluded.\(figure) "
+            + "THEN \(figure) + excluded.\(figure) ELSE \(Int64.max) END"
+    }
 
     /// Single requests; `?1` to `?2`.
     static func rows(_ by: [String]) -> String {

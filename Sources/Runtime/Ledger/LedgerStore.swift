@@ -143,8 +143,8 @@ public final class LedgerStore {
 
     private func sumUp(month: String) throws(SQLiteFailure) -> Int {
         let keys = "tenant, key_id, route, backend, model, upstream_model"
-        let figures = UsageColumns.figures.map { "\($0) = \($0) + excluded.\($0)" }
-        let sums = UsageColumns.figures.dropFirst().map { "coalesce(sum(\($0)), 0)" }
+        let figures = UsageColumns.figures.map { UsageColumns.addition(to: $0) }
+        let sums = UsageColumns.figures.dropFirst().map { UsageColumns.sum(of: $0) }
         // '~' is behind all digits and dashes.
         let rows = "started_at >= ?1 AND started_at < ?1 || '~'"
         let summing = try database.prepare(

@@ -74,6 +74,32 @@ import Testing
         #expect(json.contains("omitted_months") == !omitted.isEmpty)
     }
 
+    @Test func `sums that no number holds are as large as they can be`() throws {
+        let directory = freshDirectory()
+        let store = try LedgerStore(directory: directory)
+        let months = ["2025-11-01T00:00:00Z", "2025-11-02T00:00:00Z", "2025-12-03T00:00:00Z"]
+        for (index, time) in months.enumerated() {
+            // More digits than a floating-point number keeps.
+            try store.append([
+                ledgerRow("large \(index)", cost: .max - 5, at: time),
+                ledgerRow("small \(index)", tenant: "u", cost: (1 << 60) + 1, at: time),
+                ledgerRow("unpriced \(index)", tenant: "v", cost: nil, at: time),
+            ])
+        }
+        let expected: [Int64] = [.max, 3 * ((1 << 60) + 1), 0]
+        func costs() throws -> [Int64] {
+            try usage(of: directory, by: "tenant", since: "2025-11-01", until: "2026-01-01")
+                .groups.map(\.costNanodollars)
+        }
+        #expect(try costs() == expected)
+        #expect(try store.prune(before: time("2026-01-01")) == 9)
+        #expect(try costs() == expected)
+        // What comes late is added to what is there.
+        try store.append([ledgerRow("late", cost: .max, at: "2025-12-04T00:00:00Z")])
+        #expect(try store.prune(before: time("2026-01-01")) == 1)
+        #expect(try costs() == expected)
+    }
+
     @Test func `a ledger of the first schema is taken over with its rows`() throws {
         let directory = freshDirectory()
         try FileManager.default.createDirectory(
