@@ -265,6 +265,9 @@ public enum Limits {
     public static let journalSegmentMilliseconds = 600_000
     /// No segment that we write is longer: what is carried over comes on top.
     public static let journalReadBytes = 64 << 20
+    /// While a damaged place is skipped, checksums that do not fit may take so many times the bytes
+    /// of the segment: whatever stands in it, it is read in seconds.
+    public static let journalSkipFactor = 4
     /// How often a journal that could not be written is tried again.
     public static let journalRetryMilliseconds = 1_000
     /// Records that wait for a journal that cannot be written; rows wait for the ledger apart.

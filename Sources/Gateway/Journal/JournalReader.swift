@@ -21,6 +21,8 @@ public struct JournalReader {
         case padding(length: Int)
         /// Could be the beginning of a record, but the bytes end.
         case cut
+        /// Looks like a record, but its checksum, of so many bytes, does not fit.
+        case mismatch(bytes: Int)
         case nothing
     }
 
@@ -38,7 +40,7 @@ public struct JournalReader {
                 return .record(record)
             case .padding(let length): position += length
             case .cut: return skip(bytes, isCut: true)
-            case .nothing: return skip(bytes, isCut: false)
+            case .mismatch, .nothing: return skip(bytes, isCut: false)
             }
         }
         return nil
@@ -47,13 +49,20 @@ public struct JournalReader {
     /// Goes on to the next place where a record checks.
     private mutating func skip(_ bytes: Span<UInt8>, isCut: Bool) -> Event {
         let start = position
+        var checkedBytes = 0
         position += 1
         while position < bytes.count {
             if bytes[position] == JournalRecord.magic[0] {
                 switch Self.find(bytes, at: position) {
                 case .record, .padding: return .damage(bytes: position - start)
+                case .mismatch(let count): checkedBytes += count
                 case .cut, .nothing: break
                 }
+            }
+            // No accident makes so many heads within one another.
+            guard checkedBytes <= Limits.journalSkipFactor * bytes.count else {
+                position = bytes.count
+                return .damage(bytes: position - start)
             }
             position += 1
         }
@@ -74,9 +83,9 @@ public struct JournalReader {
         let end = start + whole - JournalRecord.checksumBytes
         guard
             CRC32.checksum(bytes.extracting(start + magic.count..<end))
-                == UInt32(number(bytes, at: end)),
-            bytes[start + 5] == JournalRecord.version
-        else { return .nothing }
+                == UInt32(number(bytes, at: end))
+        else { return .mismatch(bytes: whole) }
+        guard bytes[start + 5] == JournalRecord.version else { return .nothing }
         let payload = bytes.extracting(start + JournalRecord.headBytes..<end)
         switch bytes[start + 4] {
         case JournalRecord.paddingKind: return .padding(length: whole)

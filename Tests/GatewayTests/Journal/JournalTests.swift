@@ -120,6 +120,14 @@ import Translation
         }
     }
 
+    @Test func `heads of records within one another are given up, not checked for minutes`() {
+        let head = JournalRecord.magic + [UInt8(ascii: "s"), JournalRecord.version, 0, 0, 0xf0, 0]
+        let heads = Array(repeatElement(head, count: 30_000).joined())
+        let events = Self.events(Self.bytes([Self.records[0]]) + heads)
+        #expect(Self.records(events) == [Self.records[0]])
+        #expect(events.last == .damage(bytes: heads.count))
+    }
+
     @Test func `a payload that checks but makes no row is damage`() {
         let row = Self.row("a")
         var payload = [UInt8](atMost: JournalPayload.capacity(row)) { output in
