@@ -59,19 +59,25 @@ public struct SocketName: Sendable, Equatable {
     }
 
     /// Whether the host is a loopback address or `localhost`.
-    public var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+    public var isLoopback: Bool {
+        host == "localhost" || host.hasPrefix("127.") || version6 == .loopback
+    }
 
     /// The host as it is listened on: `localhost` is an address of version 4.
     public var listeningHost: String { host == "localhost" ? "127.0.0.1" : host }
 
     /// Whether connections to every address of its version are taken.
-    private var isWildcard: Bool { host == "0.0.0.0" || host == "::" }
+    private var isWildcard: Bool { host == "0.0.0.0" || version6 == .unspecified }
 
     private var isIPv6: Bool { host.contains(":") }
 
+    private var version6: IPv6Number? { IPv6Number(host) }
+
     /// Whether both are one address, however it is written.
     func hasSameSocket(as other: SocketName) -> Bool {
-        hasSamePort(as: other) && listeningHost == other.listeningHost
+        guard hasSamePort(as: other) else { return false }
+        if let version6 { return version6 == other.version6 }
+        return listeningHost == other.listeningHost
     }
 
     /// Whether a connection could be meant for either of the two. A socket of version 6 takes none
