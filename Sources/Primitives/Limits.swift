@@ -182,6 +182,8 @@ public enum Limits {
     public static let surplusIdleMilliseconds = 1_000
     /// How long the addresses of a name are used by a worker before it asks again.
     public static let addressLifetimeMilliseconds = 30_000
+    /// And how long they are still used while nobody can be asked (RFC 8767 section 5).
+    public static let staleAddressMilliseconds = 86_400_000
     /// The least time that one address gets before the next one is tried.
     public static let addressAttemptMilliseconds = 250
 

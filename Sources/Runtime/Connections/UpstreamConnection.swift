@@ -84,7 +84,10 @@ struct BackendPool: ~Copyable {
     var resolving: [Assignment] = []
     /// They have been asked for.
     var isResolving = false
-    var addresses: [SocketAddress] = []
+    private(set) var addresses: [SocketAddress] = []
+    private var addressesFoundAt = Instant(nanoseconds: 0)
+    /// Nobody could be asked the last time.
+    private var areAddressesStale = false
     var addressesUntil = Instant(nanoseconds: 0)
     /// The number of the first plan that does not use it any more.
     var retiredIn: Int?
@@ -101,6 +104,32 @@ struct BackendPool: ~Copyable {
 
     /// Whether only flights of former plans use it.
     var isRetired: Bool { retiredIn != nil }
+
+    /// Takes what a look-up came to. nil: there are addresses to use; else why there are none.
+    mutating func take(_ found: ResolvedAddresses, now: Instant) -> String? {
+        addressesUntil = now
+        areAddressesStale = false
+        switch found {
+        case .found(let found):
+            addresses = found
+            addressesFoundAt = now
+            addressesUntil = now.advanced(byMilliseconds: Limits.addressLifetimeMilliseconds)
+            return nil
+        case .failed(let reason):
+            addresses = []
+            return reason
+        case .unavailable(let reason):
+            areAddressesStale = !addresses.isEmpty
+            return mayUseStaleAddresses(now) ? nil : reason
+        }
+    }
+
+    /// Whether to go on with what was known, and not to wait for the next look-up: name servers
+    /// that do not answer take longer for that than a request has (RFC 8767 section 5).
+    func mayUseStaleAddresses(_ now: Instant) -> Bool {
+        let age = now.milliseconds(since: addressesFoundAt)
+        return areAddressesStale && age < Limits.staleAddressMilliseconds
+    }
 
     init(backend: BackendPlan, workers: Int) {
         self.backend = backend

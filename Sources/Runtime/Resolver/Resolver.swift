@@ -8,6 +8,8 @@ public enum ResolvedAddresses: Sendable, Equatable {
     case found([SocketAddress])
     /// None; the text says why.
     case failed(String)
+    /// Nobody knows just now, such as name servers that do not answer; the text says why.
+    case unavailable(String)
 }
 
 /// Looks names up off the loop: getaddrinfo(3) blocks. One look-up a name at a time, with a cache.
@@ -60,7 +62,7 @@ public final class Resolver: Sendable {
             }
             thread.detach()
         } catch {
-            finish(name, .failed("no thread to look it up (errno \(error.number))"))
+            finish(name, .unavailable("no thread to look it up (errno \(error.number))"))
         }
     }
 
@@ -88,7 +90,9 @@ public final class Resolver: Sendable {
         let result = unsafe getaddrinfo(host, String(port), &hints, &list)
         guard result == 0 else {
             let text = unsafe gai_strerror(result).map { unsafe String(cString: $0) } ?? "unknown"
-            return .failed("the name '\(host)' cannot be resolved: \(text)")
+            let reason = "the name '\(host)' cannot be resolved: \(text)"
+            let isLasting = ![EAI_AGAIN, EAI_MEMORY, EAI_SYSTEM].contains(result)
+            return isLasting ? .failed(reason) : .unavailable(reason)
         }
         defer { unsafe freeaddrinfo(list) }
         var addresses: [SocketAddress] = []

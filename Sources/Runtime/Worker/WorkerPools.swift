@@ -18,12 +18,14 @@ extension Worker where K: ~Copyable {
         guard context.now >= pools[pool].addressesUntil else {
             return openOrWait(assignment, pool)
         }
+        if !pools[pool].isResolving {
+            pools[pool].isResolving = true
+            kernel.resolve(
+                host: pools[pool].backend.url.host, port: pools[pool].backend.url.port,
+                ticket: pool.word)
+        }
+        if pools[pool].mayUseStaleAddresses(context.now) { return openOrWait(assignment, pool) }
         pools[pool].resolving.append(assignment)
-        guard !pools[pool].isResolving else { return }
-        pools[pool].isResolving = true
-        kernel.resolve(
-            host: pools[pool].backend.url.host, port: pools[pool].backend.url.port,
-            ticket: pool.word)
     }
 
     /// Gives a leg a connection that stands. False: there is none to spare.
@@ -44,16 +46,12 @@ extension Worker where K: ~Copyable {
         var waiting: [Assignment] = []
         swap(&waiting, &pools[pool].resolving)
         pools[pool].isResolving = false
-        switch addresses {
-        case .found(let found):
-            pools[pool].addresses = found
-            pools[pool].addressesUntil = context.now.advanced(
-                byMilliseconds: Limits.addressLifetimeMilliseconds)
-            for assignment in waiting where flights.contains(assignment.flight) {
-                openOrWait(assignment, pool)
-            }
-        case .failed(let reason):
-            for assignment in waiting { legFailed(assignment, .connect(reason)) }
+        if let problem = pools[pool].take(addresses, now: context.now) {
+            for assignment in waiting { legFailed(assignment, .connect(problem)) }
+            return
+        }
+        for assignment in waiting where flights.contains(assignment.flight) {
+            openOrWait(assignment, pool)
         }
     }
 
