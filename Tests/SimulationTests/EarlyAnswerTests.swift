@@ -28,4 +28,18 @@ import Wire
         #expect(client.answers.first?.body.contains("no more than 1 MB") == true)
         #expect(simulation.world.isClosed(connection))
     }
+
+    @Test func `what a backend said instead of waiting for a request reaches the client`() throws {
+        var simulation = try Simulation(seed: 1)
+        simulation.areBackendsSilent = true
+        let client = simulation.connect(.http11)
+        client.ask(model: "llama", stream: false)
+        for _ in 0..<100 where simulation.backends.isEmpty { simulation.settle(turns: 1) }
+        let connection = try #require(simulation.backends.keys.first)
+        simulation.world.send(Self.refusal, on: connection)
+        simulation.world.hangUp(connection)
+        simulation.settle(turns: 10)
+        #expect(client.answers.map(\.status) == [413])
+        #expect(simulation.world.isClosed(connection))
+    }
 }

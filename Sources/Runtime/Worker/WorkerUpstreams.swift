@@ -200,9 +200,9 @@ extension Worker where K: ~Copyable {
         let isAlive = upstreams[handle].transport.send(&bytes, body: request.body, &kernel)
         if bytes.count > Limits.keptBufferBytes { bytes = [] }
         swap(&bytes, &writeBuffer)
-        // A server that does not take our certificate says so before it closes: what it said is
-        // read first, in the next turn.
-        guard isAlive || !isReused && upstreams[handle].transport.tls != nil else {
+        // A server that does not take our certificate, or no more requests, says so before it
+        // closes: what it said is read first, in the next turn. A kept connection was just closed.
+        guard isAlive || !isReused else {
             upstreamLost(handle, .closed)
             return true
         }
