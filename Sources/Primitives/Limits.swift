@@ -169,6 +169,9 @@ public enum Limits {
     public static let imageFetchMilliseconds = 5_000
     /// See above.
     public static let remoteImageBytes = 5 << 20
+    /// Look-ups of names that are waited for with a deadline, by threads beside the data path. Each
+    /// has a thread, which stays until getaddrinfo(3) gives up.
+    public static let boundedLookups = 64
     /// Requests whose images are being fetched at once: each has a thread.
     public static let imageFetches = 32
     /// How often a request is sent again that a backend has not seen: once for a stale connection,

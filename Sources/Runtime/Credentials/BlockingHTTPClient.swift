@@ -22,6 +22,10 @@ struct BlockingHTTPClient {
     var bodyLimit = 1 << 20
     /// Which of a name's addresses may be connected to.
     var isAllowed: (SocketAddress) -> Bool = { _ in true }
+    /// Looks a name up, until a deadline.
+    var resolve: (String, UInt16, Instant) -> ResolvedAddresses = {
+        Resolver.resolve(host: $0, port: $1, until: $2)
+    }
 
     /// Sends a request and reads the whole answer.
     func send(
@@ -61,7 +65,13 @@ struct BlockingHTTPClient {
 
     private func connect(to url: BackendURL, _ deadline: Instant) throws(Failure) -> Int32 {
         var problem = "no address that may be used"
-        for address in addresses(of: url) {
+        let addresses = try addresses(of: url, deadline)
+        for (index, address) in addresses.enumerated() {
+            // One that is dead leaves the others their time.
+            let now = SystemClock.now()
+            let share = deadline.milliseconds(since: now) / (addresses.count - index)
+            let until = now.advanced(
+                byMilliseconds: max(share, Limits.addressAttemptMilliseconds))
             let descriptor = socket(
                 address.isIPv6 ? AF_INET6 : AF_INET,
                 Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
@@ -71,7 +81,7 @@ struct BlockingHTTPClient {
                 unsafe Glibc.connect(descriptor, name, length)
             }
             if result == 0 || errno == EINPROGRESS,
-                (try? wait(for: POLLOUT, descriptor, deadline)) != nil
+                (try? wait(for: POLLOUT, descriptor, min(until, deadline))) != nil
             {
                 var number: Int32 = 0
                 var length = socklen_t(MemoryLayout<Int32>.size)
@@ -84,11 +94,13 @@ struct BlockingHTTPClient {
         throw Failure(message: "cannot connect to \(url.host): \(problem)")
     }
 
-    private func addresses(of url: BackendURL) -> [SocketAddress] {
-        guard case .found(let found) = Resolver.resolve(host: url.host, port: url.port) else {
-            return []
+    private func addresses(
+        of url: BackendURL, _ deadline: Instant
+    ) throws(Failure) -> [SocketAddress] {
+        switch resolve(url.host, url.port, deadline) {
+        case .found(let found): return found.filter(isAllowed)
+        case .failed(let reason), .unavailable(let reason): throw Failure(message: reason)
         }
-        return found.filter(isAllowed)
     }
 
     private func wait(

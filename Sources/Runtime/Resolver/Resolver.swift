@@ -1,4 +1,5 @@
 import CSys
+import Gateway
 import Glibc
 public import Primitives
 
@@ -79,6 +80,38 @@ public final class Resolver: Sendable {
             return []
         }
         for reply in replies { reply(addresses) }
+    }
+
+    private static let boundedLookups = Gauge()
+
+    /// Looks a name up now; the calling thread waits, but not beyond `deadline`: getaddrinfo(3)
+    /// itself takes as long as its name servers do.
+    static func resolve(
+        host: String, port: UInt16, until deadline: Instant,
+        look: @escaping @Sendable (String, UInt16) -> ResolvedAddresses = Resolver.resolve
+    ) -> ResolvedAddresses {
+        if let address = SocketAddress(literal: host, port: port) { return .found([address]) }
+        guard boundedLookups.value < Limits.boundedLookups else {
+            return .unavailable("too many names are looked up")
+        }
+        boundedLookups.add(1)
+        let answer = Locked<ResolvedAddresses?>(nil)
+        do throws(KernelFailure) {
+            let thread = try BackgroundThread {
+                let found = look(host, port)
+                boundedLookups.add(-1)
+                answer.withLock { $0 = found }
+            }
+            thread.detach()
+        } catch {
+            boundedLookups.add(-1)
+            return .unavailable("no thread to look it up (errno \(error.number))")
+        }
+        while SystemClock.now() < deadline {
+            if let found = answer.withLock({ $0 }) { return found }
+            usleep(1_000)
+        }
+        return .unavailable("the name '\(host)' was not resolved in time")
     }
 
     /// Looks a name up now; the calling thread waits.
