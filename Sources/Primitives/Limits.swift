@@ -169,6 +169,10 @@ public enum Limits {
     public static let imageFetchMilliseconds = 5_000
     /// See above.
     public static let remoteImageBytes = 5 << 20
+    /// And all images of one request this long: a thread is kept for them.
+    public static let imagesFetchMilliseconds = 30_000
+    /// How often a thread that waits for a peer looks whether its answer is still wanted.
+    public static let unwantedLookMilliseconds = 100
     /// Look-ups of names that are waited for with a deadline, by threads beside the data path. Each
     /// has a thread, which stays until getaddrinfo(3) gives up.
     public static let boundedLookups = 64

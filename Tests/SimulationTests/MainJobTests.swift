@@ -343,7 +343,7 @@ import Wire
         for isThere in [true, false] {
             var simulation = try Simulation(seed: 13)
             let url = "https://example.com/cat.png"
-            if isThere { simulation.world.images[Array(url.utf8)] = png }
+            if isThere { simulation.world.images?[Array(url.utf8)] = png }
             let client = simulation.world.connectClient()
             simulation.world.send(imageRequest(url), on: client)
             simulation.settle()
@@ -354,6 +354,41 @@ import Wire
             #expect(sent.contains { $0.contains(encoded) } == isThere)
             #expect(simulation.rows().count == 1)
         }
+    }
+
+    @Test func `remote images take their room among what is held for requests`() throws {
+        let url = "https://example.com/large.png"
+        let png: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
+        for size in [1_000, 5_000] {
+            var simulation = try Simulation(seed: 14, more: "limits: {buffered_bytes: 4KiB}")
+            simulation.areBackendsSilent = true
+            let padding = [UInt8](repeating: 1, count: size - png.count)
+            simulation.world.images?[Array(url.utf8)] = png + padding
+            let client = simulation.world.connectClient()
+            simulation.world.send(imageRequest(url), on: client)
+            simulation.settle(turns: 20)
+            let held = simulation.metrics.bufferedBytes.value
+            #expect(size == 1_000 ? held > size : held == 0)
+            simulation.areBackendsSilent = false
+            simulation.settle()
+            let view = ClientView(simulation.world.receive(on: client))
+            #expect(view.answers.map(\.status) == [size == 1_000 ? 200 : 503])
+            simulation.world.forgetImageOrders()
+            #expect(simulation.metrics.bufferedBytes.value == 0)
+        }
+    }
+
+    @Test func `images of a client that has left are not wanted any more`() throws {
+        var simulation = try Simulation(seed: 15)
+        simulation.world.images = nil
+        let client = simulation.world.connectClient()
+        simulation.world.send(imageRequest("https://example.com/slow.png"), on: client)
+        simulation.settle(turns: 20)
+        #expect(simulation.world.imageOrders.map(\.isWanted) == [true])
+        simulation.world.reset(client)
+        simulation.settle(turns: 20)
+        #expect(simulation.world.imageOrders.map(\.isWanted) == [false])
+        #expect(simulation.rows().map(\.status) == [499])
     }
 
     private func imageRequest(_ url: String) -> [UInt8] {

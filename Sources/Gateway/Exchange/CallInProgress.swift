@@ -32,6 +32,8 @@ final class CallInProgress {
     var responseBytes = 0
     var firstByteAt: Instant?
     var waitingSince: Instant?
+    /// Images that are fetched for the request, or that it holds.
+    var images: ImageOrder?
     /// A refused credential is being replaced; the attempt will be made once more with the new one.
     private var credentialWait: CredentialWait?
     private var hasRetriedCredential = false
@@ -306,7 +308,8 @@ final class CallInProgress {
             let call = try plan.backends[target.backend].provider.open(request, options)
             labels.backend = target.backend
             guard call.missingImages.isEmpty else {
-                orders.imagesToFetch = call.missingImages
+                images = ImageOrder(call.missingImages, plan: plan)
+                orders.images = images
                 attempt = nil
                 return
             }
@@ -339,6 +342,10 @@ final class CallInProgress {
         case .failed(let reason):
             let error = APIError.badRequest(
                 "invalid_value", param: "messages", "An image could not be fetched: \(reason).")
+            end(with: error, context: context, orders: orders)
+        case .overloaded(let reason):
+            let error = APIError.unavailable(
+                "overloaded", "No image can be fetched now: \(reason); try again.")
             end(with: error, context: context, orders: orders)
         }
     }

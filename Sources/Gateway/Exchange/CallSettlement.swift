@@ -43,6 +43,7 @@ extension CallInProgress {
         stage = .settled
         self.responseBytes += responseBytes
         plan.metrics.requestsInFlight.add(-1)
+        images?.cancel()
         let price = price
         let cost = cost(of: ending, at: price)
         if let reservation = reservation.take() {

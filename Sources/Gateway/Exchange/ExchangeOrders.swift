@@ -54,8 +54,8 @@ public final class ExchangeOrders {
     public var trailers = HeaderFields()
     /// What is to happen upstream, in order.
     public var upstream: [Upstream] = []
-    /// URLs of images to fetch; `Exchange.imagesFetched` is to be told what came of it.
-    public var imagesToFetch: [[UInt8]] = []
+    /// Images to fetch; `Exchange.imagesFetched` is to be told what came of it.
+    public var images: ImageOrder?
     /// Records for the journal, to be written before the answer's last byte leaves.
     public var records: [UInt8] = []
     /// Where among `records` the last one begins, that of a request that has settled.
@@ -71,7 +71,7 @@ public final class ExchangeOrders {
     /// Whether nothing is to be done.
     public var isEmpty: Bool {
         head == nil && body.isEmpty && ending == .open && upstream.isEmpty && records.isEmpty
-            && imagesToFetch.isEmpty && logLine.isEmpty
+            && images == nil && logLine.isEmpty
     }
 
     /// An empty list for a head, in memory that is there already.
@@ -91,7 +91,7 @@ public final class ExchangeOrders {
         ending = .open
         if trailers.count > 0 { trailers = HeaderFields() }
         if !upstream.isEmpty { upstream.removeAll(keepingCapacity: true) }
-        if !imagesToFetch.isEmpty { imagesToFetch.removeAll() }
+        if images != nil { images = nil }
         if !records.isEmpty { records.removeAll(keepingCapacity: true) }
         settledRecord = nil
         if !logLine.isEmpty { logLine.removeAll(keepingCapacity: true) }
@@ -146,6 +146,8 @@ public enum FetchedImages: Sendable, Equatable {
     case found([[UInt8]: [UInt8]])
     /// At least one could not be had; the text says why.
     case failed(String)
+    /// The gateway has no room for them; the text says of what.
+    case overloaded(String)
 }
 
 /// Why an upstream leg came to nothing.

@@ -9,6 +9,8 @@ struct BlockingHTTPClient {
     /// What went wrong, for an operator.
     struct Failure: Error {
         let message: String
+        /// There is no room for the answer.
+        var isOverload = false
     }
 
     struct Answer {
@@ -22,6 +24,10 @@ struct BlockingHTTPClient {
     var bodyLimit = 1 << 20
     /// Which of a name's addresses may be connected to.
     var isAllowed: (SocketAddress) -> Bool = { _ in true }
+    /// Whether the answer is still wanted.
+    var isWanted: () -> Bool = { true }
+    /// Takes room for so many more bytes of a body. False: there is none.
+    var mayHold: (Int) -> Bool = { _ in true }
     /// Looks a name up, until a deadline.
     var resolve: (String, UInt16, Instant) -> ResolvedAddresses = {
         Resolver.resolve(host: $0, port: $1, until: $2)
@@ -106,11 +112,14 @@ struct BlockingHTTPClient {
     private func wait(
         for event: Int32, _ descriptor: Int32, _ deadline: Instant
     ) throws(Failure) {
-        let left = deadline.milliseconds(since: SystemClock.now())
-        var entry = pollfd(fd: descriptor, events: Int16(event), revents: 0)
-        guard left > 0, unsafe poll(&entry, 1, Int32(clamping: left)) > 0 else {
-            throw Failure(message: "no answer in time")
+        while isWanted() {
+            let left = deadline.milliseconds(since: SystemClock.now())
+            guard left > 0 else { throw Failure(message: "no answer in time") }
+            let pause = min(left, Limits.unwantedLookMilliseconds)
+            var entry = pollfd(fd: descriptor, events: Int16(event), revents: 0)
+            if unsafe poll(&entry, 1, Int32(clamping: pause)) > 0 { return }
         }
+        throw Failure(message: "the answer is not wanted any more")
     }
 
     private func write(
@@ -149,7 +158,7 @@ struct BlockingHTTPClient {
     private func exchange(
         _ session: inout TLSSession, _ descriptor: Int32, _ deadline: Instant
     ) throws(Failure) -> Answer {
-        var reader = AnswerReader(bodyLimit: bodyLimit)
+        var reader = AnswerReader(bodyLimit: bodyLimit, mayHold: mayHold)
         while true {
             var outgoing: [UInt8] = []
             session.takeCiphertext(into: &outgoing)
@@ -171,7 +180,7 @@ struct BlockingHTTPClient {
     private func readAnswer(
         _ descriptor: Int32, _ deadline: Instant
     ) throws(Failure) -> Answer {
-        var reader = AnswerReader(bodyLimit: bodyLimit)
+        var reader = AnswerReader(bodyLimit: bodyLimit, mayHold: mayHold)
         while true {
             let bytes = try read(descriptor, deadline)
             if let answer = try reader.receive(bytes, isEnd: bytes.isEmpty) {
@@ -186,8 +195,12 @@ struct BlockingHTTPClient {
         private var carried: [UInt8] = []
         private var body: [UInt8] = []
         private let bodyLimit: Int
+        private let mayHold: (Int) -> Bool
 
-        init(bodyLimit: Int) { self.bodyLimit = bodyLimit }
+        init(bodyLimit: Int, mayHold: @escaping (Int) -> Bool) {
+            self.bodyLimit = bodyLimit
+            self.mayHold = mayHold
+        }
 
         mutating func receive(_ bytes: [UInt8], isEnd: Bool) throws(Failure) -> Answer? {
             let input = carried + bytes
@@ -202,10 +215,15 @@ struct BlockingHTTPClient {
                     return nil
                 case .head: break
                 case .body(let range):
-                    body += input[range]
-                    guard body.count <= bodyLimit else {
+                    guard body.count + range.count <= bodyLimit else {
                         throw Failure(message: "the answer is too long")
                     }
+                    guard mayHold(range.count) else {
+                        throw Failure(
+                            message: "as many bytes are held as may be (limits.buffered_bytes)",
+                            isOverload: true)
+                    }
+                    body += input[range]
                 case .end:
                     let location = reader.head.fields.value(of: "location").map {
                         String(decoding: $0, as: UTF8.self)

@@ -1,3 +1,4 @@
+public import Gateway
 import Glibc
 public import Primitives
 
@@ -110,8 +111,8 @@ public protocol Kernel: ~Copyable {
     mutating func random() -> UInt64
     /// Asks for the addresses of a name; the answer comes as mail with the same ticket.
     mutating func resolve(host: String, port: UInt16, ticket: UInt64)
-    /// Fetches images by their URLs; the answer comes as mail with the same ticket.
-    mutating func fetchImages(_ urls: [[UInt8]], ticket: UInt64)
+    /// Fetches images; the answer comes as mail with the same ticket.
+    mutating func fetchImages(_ images: ImageOrder, ticket: UInt64)
     /// Everything that other threads have posted since the last call.
     mutating func takeMail() -> [Mail]
     /// Hands over lines of the access log.

@@ -1,6 +1,6 @@
 import CSys
 import Glibc
-import Gateway
+public import Gateway
 public import Primitives
 
 /// The real machine: non-blocking sockets and one level-triggered epoll instance for each worker.
@@ -238,23 +238,24 @@ public import Primitives
     }
 
     /// See `Kernel`. One thread for each request, within `Limits.imageFetches`.
-    public mutating func fetchImages(_ urls: [[UInt8]], ticket: UInt64) {
+    public mutating func fetchImages(_ order: ImageOrder, ticket: UInt64) {
         let mailbox = mailbox
         guard imageFetches.value < Limits.imageFetches else {
-            return mailbox.post(.images(ticket: ticket, .failed("too many images are fetched")))
+            let reason = "as many are fetched as may be"
+            return mailbox.post(.images(ticket: ticket, .overloaded(reason)))
         }
         let imageFetches = imageFetches
         imageFetches.add(1)
         do throws(KernelFailure) {
             let thread = try BackgroundThread {
-                let images = ImageFetcher().fetch(urls)
+                let images = ImageFetcher(order).fetch()
                 imageFetches.add(-1)
                 mailbox.post(.images(ticket: ticket, images))
             }
             thread.detach()
         } catch {
             imageFetches.add(-1)
-            mailbox.post(.images(ticket: ticket, .failed("no thread to fetch images")))
+            mailbox.post(.images(ticket: ticket, .overloaded("there is no thread for it")))
         }
     }
 

@@ -1,4 +1,4 @@
-import Gateway
+public import Gateway
 public import Primitives
 
 /// A world for one worker: in-memory pipes, a virtual clock and one seed (design D2).
@@ -94,12 +94,22 @@ public struct SimulatedKernel: Kernel, ~Copyable {
     }
 
     /// See `Kernel`. There is no outside to fetch from, but what a test has put there.
-    public mutating func fetchImages(_ urls: [[UInt8]], ticket: UInt64) {
+    public mutating func fetchImages(_ images: ImageOrder, ticket: UInt64) {
+        world.imageOrders.append(images)
+        guard let found = world.images else { return }
+        world.mail.append(.images(ticket: ticket, Self.answer(to: images, found)))
+    }
+
+    private static func answer(
+        to order: ImageOrder, _ images: [[UInt8]: [UInt8]]
+    ) -> FetchedImages {
         var found: [[UInt8]: [UInt8]] = [:]
-        for url in urls { found[url] = world.images[url] }
-        let isComplete = urls.allSatisfy { found[$0] != nil }
-        let answer = isComplete ? FetchedImages.found(found) : .failed("there is no such image")
-        world.mail.append(.images(ticket: ticket, answer))
+        for url in order.urls {
+            guard let image = images[url] else { return .failed("there is no such image") }
+            guard order.take(image.count) else { return .overloaded("there is no room") }
+            found[url] = image
+        }
+        return .found(found)
     }
 
     /// See `Kernel`.
@@ -182,8 +192,10 @@ public final class SimulatedWorld {
     public var faults = Faults()
     /// Letters for the worker.
     public var mail: [Mail] = []
-    /// Images that can be fetched, by URL.
-    public var images: [[UInt8]: [UInt8]] = [:]
+    /// Images that can be fetched, by URL; nil: they never come.
+    public var images: [[UInt8]: [UInt8]]? = [:]
+    /// Images that the worker has asked for.
+    public fileprivate(set) var imageOrders: [ImageOrder] = []
     /// What the worker is told that it may have open.
     public var descriptorLimit = 1_000_000
     /// The access log.
@@ -238,6 +250,9 @@ public final class SimulatedWorld {
         pipes[connection]?.fromWorker = []
         return bytes
     }
+
+    /// Nobody fetches images any more.
+    public func forgetImageOrders() { imageOrders = [] }
 
     /// Ends this side's bytes, as shutdown(2) does.
     public func end(_ connection: Int32) { pipes[connection]?.peerEnded = true }

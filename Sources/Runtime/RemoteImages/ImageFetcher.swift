@@ -10,14 +10,21 @@ import Wire
 struct ImageFetcher {
     private static let redirectLimit = 2
 
+    private let order: ImageOrder
+    private let deadline = SystemClock.now().advanced(
+        byMilliseconds: Limits.imagesFetchMilliseconds)
+
+    /// A fetcher of these images; their time begins now.
+    init(_ order: ImageOrder) { self.order = order }
+
     /// Fetches all; the first failure ends it.
-    func fetch(_ urls: [[UInt8]]) -> FetchedImages {
+    func fetch() -> FetchedImages {
         var images: [[UInt8]: [UInt8]] = [:]
-        for url in urls where images[url] == nil {
+        for url in order.urls where images[url] == nil {
             do throws(BlockingHTTPClient.Failure) {
                 images[url] = try fetch(String(decoding: url, as: UTF8.self))
             } catch {
-                return .failed(error.message)
+                return error.isOverload ? .overloaded(error.message) : .failed(error.message)
             }
         }
         return .found(images)
@@ -27,9 +34,13 @@ struct ImageFetcher {
         var next = url
         for _ in 0...Self.redirectLimit {
             let (base, path) = try Self.split(next)
-            let client = BlockingHTTPClient(
-                timeoutMilliseconds: Limits.imageFetchMilliseconds,
-                bodyLimit: Limits.remoteImageBytes, isAllowed: { PublicAddress.isPublic($0) })
+            let left = deadline.milliseconds(since: SystemClock.now())
+            var client = BlockingHTTPClient(
+                timeoutMilliseconds: min(Limits.imageFetchMilliseconds, left))
+            client.bodyLimit = Limits.remoteImageBytes
+            client.isAllowed = { PublicAddress.isPublic($0) }
+            client.isWanted = { order.isWanted }
+            client.mayHold = { order.take($0) }
             var fields = HeaderFields()
             fields.append("accept", "image/*")
             fields.append("connection", "close")

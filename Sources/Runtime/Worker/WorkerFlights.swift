@@ -36,8 +36,8 @@ extension Worker where K: ~Copyable {
             answerClient(client, orders, isSettled: isSettled)
         }
         guard !isFinished else { return serveCarried(client) }
-        if !orders.imagesToFetch.isEmpty {
-            let admission = Admission(flight: handle, step: .fetch(orders.imagesToFetch))
+        if let images = orders.images {
+            let admission = Admission(flight: handle, step: .fetch(images))
             isRecorded ? carryOut(admission) : journal.admissions.append(admission)
         }
         for case .connect(let leg, let backend, let isFresh) in orders.upstream

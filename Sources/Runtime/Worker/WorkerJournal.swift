@@ -11,7 +11,7 @@ struct HeldAnswer {
 struct Admission {
     enum Step {
         case connect(leg: Int, backend: Int, isFresh: Bool)
-        case fetch([[UInt8]])
+        case fetch(ImageOrder)
     }
 
     let flight: Handle

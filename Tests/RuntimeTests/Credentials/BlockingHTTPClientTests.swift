@@ -76,6 +76,15 @@ import Wire
         #expect(answer.status == 200 && answer.body == Array("hi".utf8))
     }
 
+    @Test func `an answer that nobody wants any more is not waited for`() throws {
+        let silent = try Listener(isFull: true)
+        var client = client(3_600_000, [silent.address])
+        client.isWanted = { false }
+        #expect(throws: BlockingHTTPClient.Failure.self) {
+            try client.send("GET", Self.url, path: "/", fields: HeaderFields())
+        }
+    }
+
     @Test func `a name that takes forever is given up`() {
         let found = Resolver.resolve(host: "name", port: 1, until: SystemClock.now()) { _, _ in
             .found([SocketAddress(ipv4: (127, 0, 0, 1), port: 1)])
