@@ -6,14 +6,19 @@ import Primitives
 public final class AccessLogSink: Sendable {
     private struct Pending {
         var lines: [UInt8] = []
-        var lostLines = 0
+        /// What workers handed over in one piece, and nobody will read.
+        var lostBatches = 0
     }
 
     private let pending = Locked(Pending())
     private let thread = LogThread()
+    private let descriptor: Int32
 
-    /// An empty sink.
-    public init() {}
+    /// An empty sink in front of standard output.
+    public convenience init() { self.init(descriptor: STDOUT_FILENO) }
+
+    /// An empty sink in front of a descriptor.
+    init(descriptor: Int32) { self.descriptor = descriptor }
 
     /// Starts the thread that writes.
     /// - Throws: the `errno` value when the system has no thread to give.
@@ -26,7 +31,7 @@ public final class AccessLogSink: Sendable {
     func append(_ lines: [UInt8]) {
         pending.withLock { pending in
             if pending.lines.count + lines.count > Limits.pendingLogBytes {
-                pending.lostLines += 1
+                pending.lostBatches += 1
             } else {
                 pending.lines.append(contentsOf: lines)
             }
@@ -34,31 +39,35 @@ public final class AccessLogSink: Sendable {
         thread.ring()
     }
 
-    /// Writes everything that waits.
-    private func flush() {
+    /// Writes everything that waits. What cannot be written is lost, and told of as soon as
+    /// something can.
+    func flush() {
         let (lines, lost) = pending.withLock { pending in
-            let taken = (pending.lines, pending.lostLines)
+            let taken = (pending.lines, pending.lostBatches)
             pending = Pending()
             return taken
         }
-        var rest = lines
-        if lost > 0 { rest.append(utf8: "{\"level\":\"warning\",\"lost_log_batches\":\(lost)}\n") }
+        let notice = "{\"level\":\"warning\",\"lost_log_batches\":\(lost)}\n"
+        guard !write(lost > 0 ? Array(notice.utf8) + lines : lines) else { return }
+        pending.withLock { $0.lostBatches += lost + (lines.isEmpty ? 0 : 1) }
+    }
+
+    /// False: not all of it could be written.
+    private func write(_ text: [UInt8]) -> Bool {
         var offset = 0
-        while offset < rest.count {
-            let count = unsafe rest.withUnsafeBytes { bytes in
+        while offset < text.count {
+            let count = unsafe text.withUnsafeBytes { bytes in
                 unsafe Glibc.write(
-                    STDOUT_FILENO, bytes.baseAddress.map { unsafe $0 + offset },
-                    bytes.count - offset)
+                    descriptor, bytes.baseAddress.map { unsafe $0 + offset }, bytes.count - offset)
             }
-            if count < 0 {
-                if errno == EINTR { continue }
-                if errno == EAGAIN {
-                    usleep(1000)
-                    continue
-                }
-                return
+            if count >= 0 {
+                offset += count
+            } else if errno == EAGAIN {
+                usleep(1000)
+            } else if errno != EINTR {
+                return false
             }
-            offset += count
         }
+        return true
     }
 }
