@@ -295,6 +295,10 @@ public enum Limits {
     /// The shortest retention: rows must have left the journal long before.
     public static let ledgerRetentionMilliseconds = 86_400_000
 
+    /// Questions about the ledger, and reloads, that the admin side answers at once: each has a
+    /// thread, and reads the same disk.
+    public static let answersAside = 4
+
     // MARK: Workers
 
     /// Model ids of which it is remembered what follows from them.

@@ -17,6 +17,14 @@ public struct AdminRequest: Sendable {
         self.target = target
         self.accept = accept
     }
+
+    /// The path, without a query.
+    var path: [UInt8] { Array(target.prefix { $0 != UInt8(ascii: "?") }) }
+
+    /// Whether the answer needs the ledger, which may be large.
+    public var mayTakeLong: Bool {
+        ["/admin/usage", "/admin/reload"].contains(String(decoding: path, as: UTF8.self))
+    }
 }
 
 /// Its answer.
@@ -37,6 +45,13 @@ public struct AdminAnswer: Sendable {
         self.body = body
         self.allow = allow
     }
+
+    /// The answer while as many others are worked on as may be.
+    public static let busy = AdminAnswer(
+        status: 503, contentType: "application/json",
+        body: ErrorEnvelope.write(
+            .unavailable("overloaded", "The admin side has enough to do; try again."),
+            requestID: ""))
 }
 
 /// Answers on the admin side (contract section 5). It asks the running process by closures.
@@ -71,7 +86,7 @@ public struct AdminResponder: Sendable {
 
     /// Answers one request.
     public func answer(_ request: AdminRequest) -> AdminAnswer {
-        let path = Array(request.target.prefix { $0 != UInt8(ascii: "?") })
+        let path = request.path
         let query = Array(request.target.dropFirst(path.count + 1))
         let isRead = request.method == .get || request.method == .head
         switch String(decoding: path, as: UTF8.self) {

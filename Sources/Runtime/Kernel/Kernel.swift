@@ -113,6 +113,11 @@ public protocol Kernel: ~Copyable {
     mutating func resolve(host: String, port: UInt16, ticket: UInt64)
     /// Fetches images; the answer comes as mail with the same ticket.
     mutating func fetchImages(_ images: ImageOrder, ticket: UInt64)
+    /// Answers a request to the admin side beside the loop; the answer comes as mail with the same
+    /// ticket.
+    mutating func answerAside(
+        _ request: AdminRequest, _ respond: @escaping @Sendable (AdminRequest) -> AdminAnswer,
+        ticket: AdminTicket)
     /// Everything that other threads have posted since the last call.
     mutating func takeMail() -> [Mail]
     /// Hands over lines of the access log.

@@ -18,6 +18,7 @@ public import Primitives
     private var instant = Instant(nanoseconds: 0)
     private var hasMail = true
     private let imageFetches = Gauge()
+    private let answersAside = Gauge()
     private var journalWriter: JournalWriter?
 
     /// How other threads reach the worker that owns this kernel.
@@ -256,6 +257,29 @@ public import Primitives
         } catch {
             imageFetches.add(-1)
             mailbox.post(.images(ticket: ticket, .overloaded("there is no thread for it")))
+        }
+    }
+
+    /// See `Kernel`. A thread for each request, within `Limits.answersAside`.
+    public mutating func answerAside(
+        _ request: AdminRequest, _ respond: @escaping @Sendable (AdminRequest) -> AdminAnswer,
+        ticket: AdminTicket
+    ) {
+        let (mailbox, answersAside) = (mailbox, answersAside)
+        guard answersAside.value < Limits.answersAside else {
+            return mailbox.post(.adminAnswer(ticket, .busy))
+        }
+        answersAside.add(1)
+        do throws(KernelFailure) {
+            let thread = try BackgroundThread {
+                let answer = respond(request)
+                answersAside.add(-1)
+                mailbox.post(.adminAnswer(ticket, answer))
+            }
+            thread.detach()
+        } catch {
+            answersAside.add(-1)
+            mailbox.post(.adminAnswer(ticket, .busy))
         }
     }
 

@@ -8,6 +8,8 @@ public enum Mail: Sendable {
     case resolved(ticket: UInt64, ResolvedAddresses)
     /// The answer to `Kernel.fetchImages`.
     case images(ticket: UInt64, FetchedImages)
+    /// The answer to `Kernel.answerAside`.
+    case adminAnswer(AdminTicket, AdminAnswer)
     /// New requests are served by this plan from now on, and new connections of each listener, in
     /// order, get this TLS.
     case plan(Plan, listenerTLS: [TLSContext?])

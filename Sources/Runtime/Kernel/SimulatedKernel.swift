@@ -112,6 +112,14 @@ public struct SimulatedKernel: Kernel, ~Copyable {
         return .found(found)
     }
 
+    /// See `Kernel`. The test says when the answer is there.
+    public mutating func answerAside(
+        _ request: AdminRequest, _ respond: @escaping @Sendable (AdminRequest) -> AdminAnswer,
+        ticket: AdminTicket
+    ) {
+        world.answersAside.append(.adminAnswer(ticket, respond(request)))
+    }
+
     /// See `Kernel`.
     public mutating func takeMail() -> [Mail] {
         let mail = world.mail
@@ -194,6 +202,8 @@ public final class SimulatedWorld {
     public var mail: [Mail] = []
     /// Images that can be fetched, by URL; nil: they never come.
     public var images: [[UInt8]: [UInt8]]? = [:]
+    /// Letters with answers that take long: to be put to the others.
+    public var answersAside: [Mail] = []
     /// Images that the worker has asked for.
     public fileprivate(set) var imageOrders: [ImageOrder] = []
     /// What the worker is told that it may have open.

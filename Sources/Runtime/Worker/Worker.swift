@@ -20,7 +20,7 @@ public struct OpenListener: Sendable {
 public enum WorkerRole: Sendable {
     /// Clients' requests, by exchanges.
     case gateway
-    /// The admin side: answers at once, on a thread of its own.
+    /// The admin side, on a thread of its own.
     case admin(@Sendable (AdminRequest) -> AdminAnswer)
 }
 
@@ -211,6 +211,7 @@ public struct Worker<K: Kernel & ~Copyable>: ~Copyable {
             flights[flight].exchange.imagesFetched(
                 images, context: &context, orders: orders)
             carryOut(flight)
+        case .adminAnswer(let ticket, let answer): adminAnswered(ticket, answer)
         case .plan(let plan, let listenerTLS):
             adopt(plan)
             for (index, tls) in zip(listeners.indices, listenerTLS) { listeners[index].tls = tls }

@@ -181,9 +181,9 @@ extension Worker where K: ~Copyable {
         var serving = ClientConnection.Serving(
             flight: nil, keepAlive: head.isKeepAlive && !context.isDraining,
             isHead: head.method == .head, version: head.version)
-        if case .admin(let respond) = role {
+        if case .admin = role {
             clients[handle].state = .serving(serving)
-            return answerAdmin(handle, head, respond)
+            return answerAdmin(head, AdminTicket(client: handle, stream: nil))
         }
         setClientDeadline(handle, Limits.requestBodyIdleMilliseconds)
         let flight = openFlight(head, client: handle, stream: nil)
@@ -230,7 +230,9 @@ extension Worker where K: ~Copyable {
         serving.isRead = true
         clients[handle].state = .serving(serving)
         guard let flight = serving.flight, flights.contains(flight) else {
-            return finishAnswer(handle)
+            // The admin side may still be at work on it.
+            if serving.hasHead { finishAnswer(handle) }
+            return
         }
         flights[flight].exchange.bodyEnded(context: &context, orders: orders)
         carryOut(flight)
@@ -259,45 +261,6 @@ extension Worker where K: ~Copyable {
         let orders = ExchangeOrders()
         Exchange.refuse(failure, plan: plan, context: &context, orders: orders)
         logBuffer.append(contentsOf: orders.logLine)
-        return orders
-    }
-
-    private static func adminOrders(for failure: HTTPFailure) -> ExchangeOrders {
-        let error = Exchange.error(for: failure)
-        let body = ErrorEnvelope.write(error, requestID: "")
-        return orders(status: error.status, contentType: "application/json", body)
-    }
-
-    private mutating func answerAdmin(
-        _ handle: Handle, _ head: RequestHead, _ respond: @Sendable (AdminRequest) -> AdminAnswer
-    ) {
-        let orders = Self.orders(for: head, respond)
-        answerClient(handle, orders)
-    }
-
-    /// The admin side's answer to a request.
-    static func orders(
-        for head: RequestHead, _ respond: @Sendable (AdminRequest) -> AdminAnswer
-    ) -> ExchangeOrders {
-        let answer = respond(
-            AdminRequest(
-                method: head.method, target: head.target, accept: head.fields.value(of: "accept")))
-        return orders(
-            status: answer.status, contentType: answer.contentType, answer.body,
-            allow: answer.allow)
-    }
-
-    private static func orders(
-        status: Int, contentType: String, _ body: [UInt8], allow: StaticString? = nil
-    ) -> ExchangeOrders {
-        let orders = ExchangeOrders()
-        var fields = HeaderFields()
-        fields.append("content-type", text: contentType)
-        if let allow { fields.append("allow", allow) }
-        orders.head = ExchangeOrders.Head(
-            status: status, fields: fields, framing: .length(body.count))
-        orders.body = body
-        orders.ending = .complete
         return orders
     }
 

@@ -62,9 +62,8 @@ extension Worker where K: ~Copyable {
             let orders = orders(for: error)
             return answer(session, stream, orders)
         }
-        if case .admin(let respond) = role {
-            let orders = Self.orders(for: head, respond)
-            return answer(session, stream, orders)
+        if case .admin = role {
+            return answerAdmin(head, AdminTicket(client: handle, stream: stream))
         }
         let flight = openFlight(head, client: handle, stream: stream)
         sessions[session].http2.setOwner(HTTP2StreamOwner(word: flight.word), of: stream)
@@ -115,7 +114,7 @@ extension Worker where K: ~Copyable {
         if flights[flight].isSlow { sessions[session].slowFlights.append(flight) }
     }
 
-    private mutating func answer(
+    mutating func answer(
         _ session: Handle, _ stream: Handle, _ orders: ExchangeOrders
     ) {
         let isComplete = orders.ending == .complete
