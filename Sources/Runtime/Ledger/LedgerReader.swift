@@ -76,9 +76,11 @@ enum UsageColumns {
     ]
     private static let kept = ["tenant", "key_id", "route", "backend", "model", "upstream_model"]
 
-    /// The sum of a figure, or the largest number when it does not fit. Of `sum` itself the whole
-    /// query would fail, and a backend may claim any count: so the halves are summed up apart.
+    /// The sum of a figure; of money the largest number when it does not fit. With `sum` itself the
+    /// whole query would fail, and a price may be high and a count absurd: so the halves are summed
+    /// up apart. A row's tokens are few enough for any number of rows (`TokenUsage.count`).
     static func sum(of figure: String) -> String {
+        guard figure == "cost_nanousd" else { return "coalesce(sum(\(figure)), 0)" }
         let high = "coalesce(sum(\(figure) >> 32), 0)"
         let low = "coalesce(sum(\(figure) & 4294967295), 0)"
         return "CASE WHEN \(high) + (\(low) >> 32) < 2147483648 "
