@@ -185,7 +185,7 @@ public struct CredentialChain: Sendable {
         return AWSCredentials(
             accessKeyID: id, secretAccessKey: Secret(secret),
             sessionToken: token.map { Secret($0) },
-            expiration: value("AWS_CREDENTIAL_EXPIRATION").flatMap { RFC3339.time($0) })
+            expiration: try CredentialJSON.expiration(value("AWS_CREDENTIAL_EXPIRATION")))
     }
 
     private static func keys(

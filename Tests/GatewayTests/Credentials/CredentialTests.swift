@@ -167,6 +167,20 @@ import Translation
         }
     }
 
+    @Test func `keys in the environment that expire nobody knows when are refused`() throws {
+        var environment = [
+            "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S",
+            "AWS_CREDENTIAL_EXPIRATION": "2026-01-02T03:04:05Z",
+        ]
+        guard case .ready(let keys) = try chain("", environment).source() else {
+            Issue.record("the chain found no keys")
+            return
+        }
+        #expect(keys.expiration == RFC3339.time("2026-01-02T03:04:05Z"))
+        environment["AWS_CREDENTIAL_EXPIRATION"] = "tomorrow"
+        #expect(throws: CredentialFailure.self) { try chain("", environment).source() }
+    }
+
     @Test(arguments: ["", #","Expiration":null"#])
     func `credentials that name no end have none`(_ expiration: String) throws {
         let json = #"{"AccessKeyId":"A","SecretAccessKey":"S"\#(expiration)}"#
