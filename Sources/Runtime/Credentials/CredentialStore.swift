@@ -11,14 +11,14 @@ final class CredentialStore: Sendable {
 
     private let snapshot: Locked<BackendCredential?>
     private let isRefused = Atomic<Bool>(false)
-    private let bell = Doorbell()
     private let fetchCount = Atomic<Int>(0)
-    private let isFixed: Bool
+    /// Wakes the thread; nil where there is none, for a credential that never changes.
+    private let bell: Doorbell?
 
     /// A credential that never changes.
     init(fixed credential: BackendCredential?) {
         snapshot = Locked(credential)
-        isFixed = true
+        bell = nil
     }
 
     /// Credentials that are found and refreshed as `find` says, until nobody holds the store any
@@ -28,9 +28,10 @@ final class CredentialStore: Sendable {
         report: @escaping @Sendable (String) -> Void
     ) {
         snapshot = Locked(nil)
-        isFixed = false
+        let bell = Doorbell()
+        self.bell = bell
         do throws(KernelFailure) {
-            let thread = try BackgroundThread { [weak self, bell] in
+            let thread = try BackgroundThread { [weak self] in
                 Self.keepFresh({ self }, bell, find, report)
             }
             thread.detach()
@@ -49,12 +50,12 @@ final class CredentialStore: Sendable {
     }
 
     /// How many credentials were fetched so far; nil for a fixed one.
-    var generation: Int? { isFixed ? nil : fetchCount.load(ordering: .acquiring) }
+    var generation: Int? { bell == nil ? nil : fetchCount.load(ordering: .acquiring) }
 
     /// The backend refused the credential: get another one soon.
     func wasRefused() {
         isRefused.store(true, ordering: .relaxed)
-        bell.ring()
+        bell?.ring()
     }
 
     /// The old credential serves until it expires, whatever happens here.
