@@ -178,6 +178,8 @@ public enum Limits {
     public static let boundedLookups = 64
     /// Requests whose images are being fetched at once: each has a thread.
     public static let imageFetches = 32
+    /// Targets of a route: a request may try them all, and choosing looks at each.
+    public static let routeTargets = 256
     /// How often a request is sent again that a backend has not seen: once for a stale connection,
     /// once more for one that is being closed.
     public static let resends = 2

@@ -35,6 +35,11 @@ struct RouteReader {
         if nodes.isEmpty {
             reader.problems.add("the route \"\(model)\" has no target", at: scope.node)
         }
+        if nodes.count > Limits.routeTargets {
+            reader.problems.add(
+                "a route has at most \(Limits.routeTargets) targets",
+                at: nodes[Limits.routeTargets])
+        }
         let targets = nodes.compactMap { node -> TargetConfiguration? in
             guard let target = ConfigurationScope(node, "a target", reader.problems) else {
                 return nil

@@ -110,6 +110,11 @@ import Wire
         ("limits: {header_bytes: 17MiB}", 1, 24, "at most 16MiB"),
         ("prices: {m: {input: 1000001}}", 1, 21, "US dollars per million"),
         ("tenants: [{name: a}, {name: a}]", 1, 29, "two tenants"),
+        (
+            "backends: {a: {kind: bedrock}}\nroutes: [{model: m, targets: ["
+                + String(repeating: "{backend: a}, ", count: 257) + "]}]", 2, 3615,
+            "at most 256 targets"
+        ),
         ("tenants: [{name: ''}]", 1, 11, "needs \"name\""),
         ("tenants: [{name: a, keys: [{value: ''}]}]", 1, 28, "must not be empty"),
         ("routes: [{model: '', targets: []}]", 1, 10, "needs \"model\""),
