@@ -96,20 +96,24 @@ public final class Resolver: Sendable {
         }
         boundedLookups.add(1)
         let answer = Locked<ResolvedAddresses?>(nil)
+        let bell = Doorbell()
         do throws(KernelFailure) {
             let thread = try BackgroundThread {
                 let found = look(host, port)
                 boundedLookups.add(-1)
                 answer.withLock { $0 = found }
+                bell.ring()
             }
             thread.detach()
         } catch {
             boundedLookups.add(-1)
             return .unavailable("no thread to look it up (errno \(error.number))")
         }
-        while SystemClock.now() < deadline {
+        var left = deadline.milliseconds(since: SystemClock.now())
+        while left > 0 {
+            bell.wait(atMostMilliseconds: left)
             if let found = answer.withLock({ $0 }) { return found }
-            usleep(1_000)
+            left = deadline.milliseconds(since: SystemClock.now())
         }
         return .unavailable("the name '\(host)' was not resolved in time")
     }
